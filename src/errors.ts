@@ -1,0 +1,114 @@
+/**
+ * Every error this package throws on purpose. All carry a stable `code`, so callers can branch without parsing text.
+ * Wrong types and values of plain arguments use {@link ArgumentTypeError} (a TypeError) and {@link ArgumentRangeError}
+ * (a RangeError); everything else extends {@link SparsimdError}.
+ */
+
+export class SparsimdError extends Error {
+  readonly code: string;
+  constructor(code: string, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = new.target.name;
+    this.code = code;
+  }
+}
+
+/** The engine lacks something this package needs (SIMD, dynamic compilation, a file system …). */
+export class UnsupportedError extends SparsimdError {
+  constructor(message: string, options?: ErrorOptions) {
+    super('UNSUPPORTED', message, options);
+  }
+}
+
+/** The WebAssembly asset could not be fetched, is not WebAssembly, or is of another version. */
+export class AssetError extends SparsimdError {
+  constructor(message: string, options?: ErrorOptions) {
+    super('ASSET', message, options);
+  }
+}
+
+/** A model file is truncated, corrupt or inconsistent. `where` names the place: a node, a tensor, a byte offset. */
+export class ModelFormatError extends SparsimdError {
+  readonly where: string;
+  constructor(where: string, message: string, options?: ErrorOptions) {
+    super('MODEL_FORMAT', `${where}: ${message}`, options);
+    this.where = where;
+  }
+}
+
+/** An operator, or one of its attributes or types, that is not implemented. */
+export class UnsupportedOpError extends SparsimdError {
+  readonly op: string;
+  readonly node: string;
+  constructor(op: string, node: string, reason: string) {
+    super('UNSUPPORTED_OP', `operator ${op} (node "${node}"): ${reason}`);
+    this.op = op;
+    this.node = node;
+  }
+}
+
+/** A model input is missing, unknown, or has the wrong shape or type. `input` is its name. */
+export class InputError extends SparsimdError {
+  readonly input: string;
+  constructor(input: string, message: string) {
+    super('INPUT', `input "${input}": ${message}`);
+    this.input = input;
+  }
+}
+
+/** A sparse structure is malformed: pointers not monotone, an index out of range, a length that does not fit. */
+export class SparseFormatError extends SparsimdError {
+  constructor(message: string) {
+    super('SPARSE_FORMAT', message);
+  }
+}
+
+/** The WebAssembly memory cannot grow to what is needed. Nothing was lost: the engine stays usable. */
+export class OutOfMemoryError extends SparsimdError {
+  /** Total bytes the memory would have needed. */
+  readonly needed: number;
+  /** The most bytes it may have. */
+  readonly limit: number;
+  constructor(needed: number, limit: number) {
+    super('OUT_OF_MEMORY', `WebAssembly memory: needed ${needed} bytes, the limit is ${limit}`);
+    this.needed = needed;
+    this.limit = limit;
+  }
+}
+
+/** The engine or model was used after dispose(). */
+export class DisposedError extends SparsimdError {
+  constructor(what: string) {
+    super('DISPOSED', `${what} was used after dispose()`);
+  }
+}
+
+/** An argument of the wrong type: `"arg" expected X, got Y`. */
+export class ArgumentTypeError extends TypeError {
+  readonly code = 'ARGUMENT_TYPE';
+  constructor(argument: string, expected: string, got: unknown) {
+    super(`"${argument}" expected ${expected}, got ${describe(got)}`);
+    this.name = 'ArgumentTypeError';
+  }
+}
+
+/** An argument of the right type and wrong value: `"arg" expected X, got Y`. */
+export class ArgumentRangeError extends RangeError {
+  readonly code = 'ARGUMENT_RANGE';
+  constructor(argument: string, expected: string, got: unknown) {
+    super(`"${argument}" expected ${expected}, got ${describe(got)}`);
+    this.name = 'ArgumentRangeError';
+  }
+}
+
+/** A short description of any value, for messages. */
+export function describe(value: unknown): string {
+  if (value === null || value === undefined) return String(value);
+  if (typeof value === 'string') return JSON.stringify(value.length > 40 ? value.slice(0, 40) + '…' : value);
+  if (typeof value === 'bigint') return `${value}n`;
+  if (typeof value !== 'object') return typeof value === 'function' ? 'a function' : String(value);
+  if (Array.isArray(value))
+    return value.length > 8 ? `an array of ${value.length}` : `[${value.map(describe).join(', ')}]`;
+  const name = value.constructor?.name ?? 'object';
+  return ArrayBuffer.isView(value) ? `${name}(${(value as Uint8Array).length ?? value.byteLength})` : `a ${name}`;
+}
