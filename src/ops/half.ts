@@ -1,0 +1,92 @@
+/** float16 bits to and from numbers, and the element types seen as plain numbers. */
+import type { DType, Tensor } from '../tensor.ts';
+
+export const FLOATS: readonly DType[] = ['float32', 'float64', 'float16'];
+
+/** The value of IEEE 754 binary16 bits. */
+export function halfToNumber(bits: number): number {
+  const exponent = (bits >> 10) & 31;
+  const mantissa = bits & 1023;
+  const magnitude =
+    exponent === 31
+      ? mantissa
+        ? Number.NaN
+        : Number.POSITIVE_INFINITY
+      : exponent
+        ? (1024 + mantissa) * 2 ** (exponent - 25)
+        : mantissa * 2 ** -24;
+  return bits & 0x8000 ? -magnitude : magnitude;
+}
+
+/** IEEE 754 binary16 bits of a number: one rounding, to nearest even; overflow gives infinity, NaN is 0x7e00. */
+export function numberToHalf(x: number): number {
+  if (Number.isNaN(x)) return 0x7e00;
+  const sign = x < 0 || Object.is(x, -0) ? 0x8000 : 0;
+  const a = Math.abs(x);
+  if (a >= 65520) return sign | 0x7c00;
+  // The exponent of the unit in the last place: that of subnormals at least. Halves of it are exact in a double.
+  let ulp = -24;
+  if (a >= 2 ** -14) {
+    ulp = Math.floor(Math.log2(a)) - 10;
+    // log2 may round up just below a power of two.
+    if (a < 2 ** (ulp + 10)) ulp--;
+  }
+  // The unit's exponent fills the exponent field; the mantissa's leading 1, or a carry to 2048, adds to it by itself.
+  return sign | (((ulp + 24) << 10) + roundEven(a * 2 ** -ulp));
+}
+
+/** Rounds to the nearest integer, ties to even. */
+export function roundEven(x: number): number {
+  const r = Math.round(x);
+  return r - x === 0.5 && r % 2 !== 0 ? r - 1 : r;
+}
+
+export type Numbers =
+  | Float32Array
+  | Float64Array
+  | Int8Array
+  | Uint8Array
+  | Int16Array
+  | Uint16Array
+  | Int32Array
+  | Uint32Array;
+
+/**
+ * A tensor's elements as numbers: its own array, except that float16 is converted, and 64-bit integers become doubles
+ * (exact to ±2^53). Not for writing.
+ */
+export function numbers(t: Tensor): Numbers {
+  if (t.type === 'float16') return Float32Array.from(t.data as Uint16Array, halfToNumber);
+  if (t.type === 'int64' || t.type === 'uint64') return Float64Array.from(t.data as BigInt64Array, Number);
+  return t.data as Numbers;
+}
+
+/** Where to compute a tensor's elements as numbers; {@link store} puts them in. A zeroed array, or the tensor's own. */
+export const target = (t: Tensor): Numbers =>
+  t.type === 'float16' || t.type === 'int64' || t.type === 'uint64' ? new Float64Array(t.size) : (t.data as Numbers);
+
+/**
+ * Writes numbers into a tensor, one rounding each: floats to nearest even, integers truncated and wrapped as typed arrays
+ * do. Writing what {@link target} returned converts in place, or does nothing.
+ */
+export function store(t: Tensor, values: ArrayLike<number>): void {
+  const { type, data } = t;
+  if ((values as unknown) === data) return;
+  const n = data.length;
+  if (type === 'float16') for (let i = 0; i < n; i++) data[i] = numberToHalf(values[i]);
+  else if (type === 'int64' || type === 'uint64') {
+    for (let i = 0; i < n; i++) (data as BigInt64Array)[i] = BigInt(Math.trunc(values[i]));
+  } else (data as Numbers).set(values);
+}
+
+const RANGES: Partial<Record<DType, readonly [number, number]>> = {
+  int8: [-128, 127],
+  uint8: [0, 255],
+  int16: [-32768, 32767],
+  uint16: [0, 65535],
+  int32: [-(2 ** 31), 2 ** 31 - 1],
+  uint32: [0, 2 ** 32 - 1],
+};
+
+/** The least and greatest value of an integer type of at most 32 bits, undefined for the others. */
+export const rangeOf = (type: DType): readonly [number, number] | undefined => RANGES[type];
