@@ -61,6 +61,12 @@ export function numbers(t: Tensor): Numbers {
   return t.data as Numbers;
 }
 
+/** A tensor's elements as doubles, in an array of the caller's own. */
+export const doubles = (t: Tensor): Float64Array => {
+  const values = numbers(t);
+  return values !== t.data && values instanceof Float64Array ? values : new Float64Array(values);
+};
+
 /** Where to compute a tensor's elements as numbers; {@link store} puts them in. A zeroed array, or the tensor's own. */
 export const target = (t: Tensor): Numbers =>
   t.type === 'float16' || t.type === 'int64' || t.type === 'uint64' ? new Float64Array(t.size) : (t.data as Numbers);
