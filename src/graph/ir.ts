@@ -37,3 +37,16 @@ export interface Graph {
   /** Weights and other known values, by name. */
   constants: Map<string, Tensor>;
 }
+
+/** The values a node needs: its inputs, and what the graphs in its attributes take from around them. */
+export function needsOf(node: Node): string[] {
+  const out = node.inputs.filter((name) => name);
+  for (const attr of Object.values(node.attrs)) {
+    if (typeof attr !== 'object' || !('nodes' in attr)) continue;
+    const inner = new Set([...attr.constants.keys(), ...attr.inputs.map((v) => v.name)]);
+    for (const n of attr.nodes) for (const o of n.outputs) inner.add(o);
+    const all = [...attr.nodes.flatMap(needsOf), ...attr.outputs.map((v) => v.name)];
+    out.push(...all.filter((name) => !inner.has(name)));
+  }
+  return out;
+}

@@ -1,6 +1,7 @@
 /** ONNX model files to the graph IR. */
 import { ArgumentTypeError, ModelFormatError, UnsupportedOpError } from '../errors.ts';
-import type { Attr, Graph, Node, ValueInfo } from '../graph/ir.ts';
+
+import { type Attr, type Graph, type Node, needsOf, type ValueInfo } from '../graph/ir.ts';
 import { type External, isExternal, locationOf, toDense, toTensor, typeOf } from './tensors.ts';
 import { type Build, constantOf, upgrade } from './upgrade.ts';
 import {
@@ -193,7 +194,7 @@ class Reader {
       for (const a of n.attributes ?? []) {
         const place = `${where} attribute "${a.name ?? ''}"`;
         if (!a.name || a.name === '__proto__') throw new ModelFormatError(place, 'is no name');
-        if (node.attrs[a.name] !== undefined) throw new ModelFormatError(place, 'given twice');
+        if (Object.hasOwn(node.attrs, a.name)) throw new ModelFormatError(place, 'given twice');
         const value = this.attribute(a, scope, context, place);
         if (value !== undefined) node.attrs[a.name] = value;
       }
@@ -252,19 +253,6 @@ class Reader {
       graph.nodes.push({ op: 'Identity', name, inputs: [from], outputs: [output], attrs: {} });
     }
   }
-}
-
-/** The values a node needs: its inputs, and what the graphs in its attributes take from around them. */
-export function needsOf(node: Node): string[] {
-  const out = node.inputs.filter((name) => name);
-  for (const attr of Object.values(node.attrs)) {
-    if (typeof attr !== 'object' || !('nodes' in attr)) continue;
-    const inner = new Set([...attr.constants.keys(), ...attr.inputs.map((v) => v.name)]);
-    for (const n of attr.nodes) for (const o of n.outputs) inner.add(o);
-    const all = [...attr.nodes.flatMap(needsOf), ...attr.outputs.map((v) => v.name)];
-    out.push(...all.filter((name) => !inner.has(name)));
-  }
-  return out;
 }
 
 /** Orders the nodes so that each comes after what it needs; kept as they are where the file has them so. */

@@ -8,6 +8,8 @@ export interface Known extends TensorType {
 }
 
 export interface OpDef {
+  /** The outputs follow from the types of the inputs alone: `eval` reads no input's `data`. */
+  readonly shapeOnly?: true;
   /**
    * Types and shapes of the outputs.
    * Ask for the value of an input that decides a shape through `need(i)`; it throws a NeedsValue that the planner turns

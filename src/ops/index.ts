@@ -1,0 +1,10 @@
+/** The operators this package knows. */
+import { casts } from './cast.ts';
+import { conv } from './conv.ts';
+import { elementwise } from './elementwise.ts';
+import { moves } from './move.ts';
+import { reductions } from './reduce.ts';
+import { shapes } from './shape.ts';
+import type { OpTable } from './types.ts';
+
+export const OPS: OpTable = { ...elementwise, ...casts, ...shapes, ...moves, ...reductions, ...conv };
