@@ -1,5 +1,5 @@
 /** Types, shapes and, where they follow from constants or shapes, values of everything in a graph. */
-import { describe, InputError, ModelFormatError, UnsupportedOpError } from '../errors.ts';
+import { describe, InputError, ModelFormatError, UnsupportedError, UnsupportedOpError } from '../errors.ts';
 import { OPS } from '../ops/index.ts';
 import type { Known, OpDef, OpTable } from '../ops/types.ts';
 import { Tensor, type TensorType } from '../tensor.ts';
@@ -54,14 +54,21 @@ export function inferNode(
   return types;
 }
 
-/** Computes a node whose types were inferred. */
+/** Computes a node whose types were inferred. @throws UnsupportedError when an output cannot be allocated */
 export function evalNode(
   op: OpDef,
   node: Node,
   inputs: readonly (Tensor | undefined)[],
   types: readonly TensorType[],
 ): Tensor[] {
-  const outputs = types.map(({ type, dims }) => Tensor.zeros(type, dims));
+  const outputs = types.map(({ type, dims }) => {
+    try {
+      return Tensor.zeros(type, dims);
+    } catch (cause) {
+      const where = `node "${node.name}" (${node.op})`;
+      throw new UnsupportedError(`${where}: a value of dimensions [${dims}] does not fit this engine`, { cause });
+    }
+  });
   op.eval(node, inputs, outputs);
   return outputs;
 }

@@ -2,7 +2,7 @@
 import type { Node } from '../graph/ir.ts';
 import type { Tensor, TensorType } from '../tensor.ts';
 import { bad } from './attrs.ts';
-import { numbers, numberToHalf } from './half.ts';
+import { FLOATS, numbers, numberToHalf } from './half.ts';
 import { broadcastStrides } from './strided.ts';
 
 /** An element: a bigint in 64-bit integer tensors. Code that takes both is written with the operators they share. */
@@ -23,6 +23,18 @@ export function fill(t: Tensor, f: (i: number) => Value): void {
 
 /** A number as an element of the tensor's type: truncated to an integer where the type is 64 bits wide. */
 export const as = (t: TensorType, x: number): Value => (isBig(t) ? BigInt(Number.isFinite(x) ? Math.trunc(x) : 0) : x);
+
+/**
+ * Checks an optional scalar that goes with `x`. One that was an attribute once is float32 whatever the float type of `x`.
+ * @throws ModelFormatError
+ */
+export function scalarFor(node: Node, x: TensorType, scalar: TensorType | undefined): void {
+  if (!scalar) return;
+  const fits = scalar.type === x.type || (FLOATS.includes(x.type) && scalar.type === 'float32');
+  if (!fits || scalar.dims.some((d) => d !== 1)) {
+    throw bad(node, `expected a scalar of ${x.type}, got ${scalar.type} [${scalar.dims}]`);
+  }
+}
 
 /** Small integer tensors (shapes, axes) as numbers; [] where the input is left out. */
 export const list = (t: Tensor | undefined): number[] => (t ? Array.from(t.data as BigInt64Array, Number) : []);

@@ -1,7 +1,10 @@
 /** Cast and CastLike. */
-import { ARRAYS, type DType, type Tensor } from '../tensor.ts';
-import { arg, refuse, str } from './attrs.ts';
+
+import type { Node } from '../graph/ir.ts';
+import type { DType, Tensor } from '../tensor.ts';
+import { arg } from './attrs.ts';
 import { as, copy, fill, isBig, values } from './broadcast.ts';
+import { typeAttr } from './shape.ts';
 import type { OpDef, OpTable } from './types.ts';
 
 /**
@@ -16,17 +19,12 @@ function convert(from: Tensor, out: Tensor): void {
   else fill(out, (i) => Number(x[i]));
 }
 
-const cast = (to: (node: Parameters<OpDef['infer']>[0], like: { type: DType } | undefined) => DType): OpDef => ({
-  infer(node, inputs) {
-    const { dims } = arg(node, inputs, 0);
-    const type = to(node, inputs[1]);
-    if (!Object.hasOwn(ARRAYS, type)) throw refuse(node, `element type ${type} is not supported`);
-    return [{ type, dims }];
-  },
+const cast = (to: (node: Node, inputs: readonly ({ type: DType } | undefined)[]) => DType): OpDef => ({
+  infer: (node, inputs) => [{ type: to(node, inputs), dims: arg(node, inputs, 0).dims }],
   eval: (_node, [x], [out]) => convert(x!, out),
 });
 
 export const casts: OpTable = {
-  Cast: cast((node) => str(node, 'to') as DType),
-  CastLike: cast((node, like) => arg(node, [like], 0).type),
+  Cast: cast((node) => typeAttr(node, 'to')),
+  CastLike: cast((node, inputs) => arg(node, inputs, 1).type),
 };

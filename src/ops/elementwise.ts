@@ -2,7 +2,7 @@
 import type { Node } from '../graph/ir.ts';
 import type { DType, Tensor, TensorType } from '../tensor.ts';
 import { arg, bad, float, int, only, str } from './attrs.ts';
-import { as, broadcastDims, fill, isBig, spread, type Value, values } from './broadcast.ts';
+import { as, broadcastDims, fill, isBig, scalarFor, spread, type Value, values } from './broadcast.ts';
 import { FLOATS, rangeOf, roundEven } from './half.ts';
 import type { OpDef, OpTable } from './types.ts';
 
@@ -236,13 +236,7 @@ elementwise.Clip = {
   infer(node, inputs) {
     const x = arg(node, inputs, 0);
     only(node, x.type, NUMBERS);
-    for (const bound of inputs.slice(1)) {
-      // Bounds that were attributes are float32 whatever the input is.
-      const fits = !bound || bound.type === x.type || (FLOATS.includes(x.type) && bound.type === 'float32');
-      if (!fits || bound?.dims.some((d) => d !== 1)) {
-        throw bad(node, `a bound is ${bound?.type} [${bound?.dims}], expected a scalar of ${x.type}`);
-      }
-    }
+    for (const bound of inputs.slice(1)) scalarFor(node, x, bound);
     return [x];
   },
   eval(_node, [x, lo, hi], [out]) {

@@ -1,8 +1,8 @@
 /** Operators about shapes: they read dimensions, or give the same elements another shape. */
 import type { Node } from '../graph/ir.ts';
-import { type DType, Tensor, type TensorType } from '../tensor.ts';
+import { ARRAYS, type DType, Tensor, type TensorType } from '../tensor.ts';
 import { arg, axisOf, bad, has, int, refuse, str } from './attrs.ts';
-import { as, broadcastDims, copy, fill, list, spread, take, values } from './broadcast.ts';
+import { as, broadcastDims, copy, fill, list, scalarFor, spread, take, values } from './broadcast.ts';
 import { product } from './strided.ts';
 import type { Known, OpDef, OpTable } from './types.ts';
 
@@ -125,10 +125,11 @@ export const shapes: OpTable = {
   },
   Range: {
     infer(node, inputs, need) {
-      const { type } = arg(node, inputs, 0);
+      const x = arg(node, inputs, 0);
+      for (const i of [1, 2]) scalarFor(node, x, arg(node, inputs, i));
       const [start, limit, delta] = [0, 1, 2].map((i) => Number(values(need(i))[0]));
       if (!delta) throw bad(node, 'delta is 0');
-      return [{ type, dims: [Math.max(0, Math.ceil((limit - start) / delta))] }];
+      return [{ type: x.type, dims: [Math.max(0, Math.ceil((limit - start) / delta))] }];
     },
     eval(_node, inputs, [out]) {
       const [start, , delta] = inputs.map((t) => values(t!)[0]);
@@ -139,7 +140,7 @@ export const shapes: OpTable = {
     infer(node, inputs) {
       const { type, dims } = arg(node, inputs, 0);
       if (dims.length !== 2) throw bad(node, `expected a matrix, got [${dims}]`);
-      return [{ type: str(node, 'dtype', type) as DType, dims }];
+      return [{ type: typeAttr(node, 'dtype', type), dims }];
     },
     eval(node, _inputs, [out]) {
       const k = int(node, 'k', 0);
@@ -148,6 +149,13 @@ export const shapes: OpTable = {
     },
   },
 };
+
+/** An attribute that names an element type. */
+export function typeAttr(node: Node, name: string, fallback?: DType): DType {
+  const type = str(node, name, fallback);
+  if (!Object.hasOwn(ARRAYS, type)) throw refuse(node, `element type ${type} is not supported`);
+  return type as DType;
+}
 
 function constant(node: Node): Tensor {
   const { value } = node.attrs;
