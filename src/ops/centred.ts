@@ -1,34 +1,35 @@
 /** Quantized tensors as exact numbers: elements less their zero point, and the way back. */
 import type { Node } from '../graph/ir.ts';
-import type { Tensor } from '../tensor.ts';
-import { bad } from './attrs.ts';
+import { type DType, Tensor } from '../tensor.ts';
 import { doubles, numbers, rangeOf, roundEven } from './half.ts';
-import { eachLine } from './strided.ts';
+import { broadcast } from './strided.ts';
 
-/** One value per channel from a tensor of one or `n` elements. */
-export function perChannel(node: Node, t: Tensor, n: number): Float64Array {
-  const x = doubles(t);
-  if (x.length === n) return x;
-  if (x.length !== 1) throw bad(node, `scale or zero point expected 1 or ${n} elements, got ${x.length}`);
-  return new Float64Array(n).fill(x[0]);
+export const BYTES: readonly DType[] = ['int8', 'uint8'];
+
+/**
+ * A scale or zero point for every element of a shape: a vector counts along `axis` (a single value everywhere), and a
+ * tensor of more dimensions broadcasts.
+ */
+export function spread(node: Node, t: Tensor, dims: readonly number[], axis: number): Float64Array {
+  if (t.size === 1) return new Float64Array(dims.reduce((a, b) => a * b, 1)).fill(numbers(t)[0]);
+  const column = [t.size, ...dims.slice(axis + 1).fill(1)];
+  return broadcast(node, t.dims.length === 1 ? new Tensor(t.type, t.data, column) : t, dims);
 }
 
-/** Elements less the zero point: one for all, or one per index of `axis`. */
+/** Elements less their zero point. */
 export function centred(node: Node, t: Tensor, zero: Tensor | undefined, axis: number): Float64Array {
   const x = doubles(t);
-  if (!zero) return x;
-  const z = perChannel(node, zero, t.dims[axis]);
-  eachLine(t.dims, axis, (at, step, n) => {
-    for (let i = 0; i < n; i++) x[at + i * step] -= z[i];
-  });
+  if (zero) {
+    const z = spread(node, zero, t.dims, axis);
+    for (let i = 0; i < x.length; i++) x[i] -= z[i];
+  }
   return x;
 }
 
-/** A setter of a quantized tensor: rounds to nearest even, adds the zero point (its first element), saturates. */
-export function requantize(y: Tensor, zero: Tensor | undefined): (i: number, value: number) => void {
+/** A setter of a quantized tensor: rounds to nearest even, adds the zero point, saturates. */
+export function requantize(y: Tensor): (i: number, value: number, zero: number) => void {
   const [lo, hi] = rangeOf(y.type)!;
-  const z = zero ? numbers(zero)[0] : 0;
-  return (i, value) => {
-    y.data[i] = Math.min(hi, Math.max(lo, roundEven(value) + z));
+  return (i, value, zero) => {
+    y.data[i] = Math.min(hi, Math.max(lo, roundEven(value) + zero));
   };
 }

@@ -2,8 +2,8 @@
 import type { Node } from '../graph/ir.ts';
 import type { Tensor, TensorType } from '../tensor.ts';
 import { arg, bad, int, only } from './attrs.ts';
-import { centred, perChannel, requantize } from './centred.ts';
-import { doubles, FLOATS, store, target } from './half.ts';
+import { BYTES, centred, requantize, spread } from './centred.ts';
+import { doubles, FLOATS, numbers, store, target } from './half.ts';
 import { kernelShape, spatialOf, three, transposedWindow, type Window, window, window3 } from './spatial.ts';
 import { axpy, product } from './strided.ts';
 import type { Known, OpDef, OpTable } from './types.ts';
@@ -131,8 +131,6 @@ const real: OpDef = {
   },
 };
 
-const BYTES = ['int8', 'uint8'] as const;
-
 export const conv: OpTable = {
   Conv: real,
   ConvTranspose: real,
@@ -163,11 +161,12 @@ export const conv: OpTable = {
       const b = bias && doubles(bias);
       const [xScale] = doubles(xs!);
       const [yScale] = doubles(ys!);
-      const wScale = perChannel(node, ws!, w!.dims[0]);
-      const store = requantize(y, yz);
+      const wScale = spread(node, ws!, [w!.dims[0]], 0);
+      const [zero] = numbers(yz!);
+      const put = requantize(y);
       convolve(node, x!, w!, centred(node, x!, xz, 1), centred(node, w!, wz, 0), (plane, m, start) => {
         const factor = (xScale * wScale[m]) / yScale;
-        for (let i = 0; i < plane.length; i++) store(start + i, (plane[i] + (b ? b[m] : 0)) * factor);
+        for (let i = 0; i < plane.length; i++) put(start + i, (plane[i] + (b ? b[m] : 0)) * factor, zero);
       });
     },
   },
