@@ -22,7 +22,15 @@ const bar = new Progress.SingleBar(
 );
 if (!json) bar.start(MODELS.length * inputs.length, 0, { model: '' });
 
-const rows: { model: string; accuracy: number; trained: number; ms: number; speedup: number; file: number; packed: number }[] = [];
+const rows: {
+  model: string;
+  accuracy: number;
+  trained: number;
+  ms: number;
+  speedup: number;
+  file: number;
+  packed: number;
+}[] = [];
 let info = '';
 for (const name of [...MODELS].sort((a, b) => order(a) - order(b) || (a < b ? -1 : 1))) {
   const bytes = modelBytes(name);

@@ -17,7 +17,23 @@ export const ARRAYS = {
 } as const;
 
 export type DType = keyof typeof ARRAYS;
-export type DataOf<T extends DType> = InstanceType<(typeof ARRAYS)[T]>;
+
+/** The typed arrays, over any kind of buffer. */
+interface Data {
+  float32: Float32Array;
+  float64: Float64Array;
+  float16: Uint16Array;
+  int8: Int8Array;
+  uint8: Uint8Array;
+  int16: Int16Array;
+  uint16: Uint16Array;
+  int32: Int32Array;
+  uint32: Uint32Array;
+  int64: BigInt64Array;
+  uint64: BigUint64Array;
+  bool: Uint8Array;
+}
+export type DataOf<T extends DType> = Data[T];
 export type TensorData = DataOf<DType>;
 
 /** Bytes of one element. */

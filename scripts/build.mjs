@@ -1,0 +1,86 @@
+// Builds dist/: the wasm modules, one bundle per kind of host, and the type declarations.
+import { execFileSync } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
+import { build } from 'esbuild';
+
+const quiet = process.argv.includes('--quiet');
+const ISAS = ['simd128', 'relaxed'];
+const wasm = (isa) => `dist/wasm/sparsimd.${isa}.wasm`;
+
+/** Newest modification time under the given files and folders. */
+function newest(...paths) {
+  let time = 0;
+  for (const p of paths) {
+    const s = statSync(p);
+    if (!s.isDirectory()) time = Math.max(time, s.mtimeMs);
+    else for (const f of readdirSync(p)) time = Math.max(time, newest(join(p, f)));
+  }
+  return time;
+}
+const fresh = (outs, ...inputs) =>
+  outs.every(existsSync) && Math.min(...outs.map((o) => statSync(o).mtimeMs)) > newest(...inputs);
+
+if (!fresh(ISAS.map(wasm), 'assembly', 'asconfig.json', 'scripts/build-wasm.mjs')) {
+  execFileSync('node', ['scripts/build-wasm.mjs', ...(quiet ? ['--quiet'] : [])], { stdio: 'inherit' });
+}
+
+/** Resolves `#assets` to one host's way to find files, and inlines the wasm where that host asks for it. */
+const assets = (host) => ({
+  name: 'assets',
+  setup(b) {
+    b.onResolve({ filter: /^#assets$/ }, () => ({ path: join(process.cwd(), `src/runtime/assets.${host}.ts`) }));
+    b.onResolve({ filter: /\.wasm$/ }, (a) => ({ path: a.path, external: true }));
+    // The command line uses the published entry, it does not carry a second copy.
+    if (host === 'cli')
+      b.onResolve({ filter: /^\.\.\/index\.ts$/ }, () => ({ path: './index.node.js', external: true }));
+    b.onResolve({ filter: /^inlined-wasm$/ }, () => ({ path: 'inlined-wasm', namespace: 'inlined' }));
+    b.onLoad({ filter: /.*/, namespace: 'inlined' }, () => ({
+      contents: ISAS.map((isa) => `export const ${isa} = "${readFileSync(wasm(isa)).toString('base64')}";`).join('\n'),
+    }));
+  },
+});
+
+const bundle = (host, entryPoints, extra = {}) =>
+  build({
+    entryPoints,
+    outdir: 'dist',
+    bundle: true,
+    splitting: true,
+    format: 'esm',
+    target: 'es2022',
+    platform: 'neutral',
+    external: ['node:*'],
+    minify: true,
+    keepNames: false,
+    legalComments: 'none',
+    chunkNames: `chunks/${host}-[name]-[hash]`,
+    plugins: [assets(host)],
+    ...extra,
+  });
+
+for (const f of existsSync('dist') ? readdirSync('dist') : [])
+  if (f !== 'wasm') rmSync(join('dist', f), { recursive: true });
+await Promise.all([
+  bundle('node', { 'index.node': 'src/index.ts', onnx: 'src/onnx/index.ts' }),
+  bundle('web', { 'index.web': 'src/index.ts' }),
+  // One file: an edge worker's configuration lists every module.
+  bundle('workerd', { 'index.workerd': 'src/index.ts' }, { splitting: false }),
+  bundle('inline', { inline: 'src/index.ts' }, { splitting: false }),
+  bundle('core', { core: 'src/index.ts' }),
+  bundle(
+    'cli',
+    { cli: 'src/cli/main.ts' },
+    { platform: 'node', splitting: false, banner: { js: '#!/usr/bin/env node' } },
+  ),
+]);
+if (!process.argv.includes('--no-types')) {
+  execFileSync('node', ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.build.json'], { stdio: 'inherit' });
+}
+if (!quiet) {
+  for (const f of readdirSync('dist').filter((f) => f.endsWith('.js'))) {
+    const bytes = readFileSync(join('dist', f));
+    console.log(`dist/${f}  ${bytes.length} bytes, ${gzipSync(bytes, { level: 9 }).length} gzipped`);
+  }
+}

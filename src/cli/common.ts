@@ -1,0 +1,113 @@
+import { readFile } from 'node:fs/promises';
+import Table from 'cli-table3';
+import { dump, parse as parseNpy } from 'npyjs';
+import { type DType, type Feeds, type Isa, Model, Tensor } from '../index.ts';
+
+export interface Options {
+  input: string[];
+  dims: string[];
+  output?: string;
+  isa?: Isa;
+  deterministic: boolean;
+  runs: number;
+  json: boolean;
+}
+
+/** Loads a model, its external data only from its own folder. */
+export async function load(
+  file: string,
+  options: Options,
+  sparsity: 'auto' | 'off' = 'auto',
+): Promise<{ model: Model; fileBytes: number }> {
+  const { dirname, join } = await import('node:path');
+  const bytes = await readFile(file);
+  const model = await Model.load(bytes, {
+    isa: options.isa,
+    deterministic: options.deterministic,
+    sparsity,
+    // The reader has refused names that leave the folder.
+    resolveExternal: (name) => readFile(join(dirname(file), name)),
+  });
+  return { model, fileBytes: bytes.length };
+}
+
+/** `NAME=VALUE` options as a map. */
+function pairs(list: readonly string[], option: string): Map<string, string> {
+  return new Map(
+    list.map((text) => {
+      const at = text.indexOf('=');
+      if (at < 1) throw new TypeError(`--${option} expected NAME=VALUE, got ${text}`);
+      return [text.slice(0, at), text.slice(at + 1)];
+    }),
+  );
+}
+
+/** What to run a model on: files where given, else synthetic values. */
+export async function feedsOf(model: Model, options: Options): Promise<Feeds> {
+  const files = pairs(options.input, 'input');
+  const shapes = pairs(options.dims, 'dims');
+  for (const name of [...files.keys(), ...shapes.keys()]) {
+    if (!model.inputs.some((i) => i.name === name)) {
+      throw new TypeError(`no input "${name}"; the model has ${model.inputs.map((i) => i.name).join(', ')}`);
+    }
+  }
+  const feeds: Record<string, Tensor> = { ...model.sampleFeeds() };
+  for (const { name, type } of model.inputs) {
+    const shape = shapes.get(name)?.split(',').map(Number);
+    if (shape) {
+      const size = shape.reduce((a, b) => a * b, 1);
+      if (!Number.isSafeInteger(size) || size < 0)
+        throw new TypeError(`--dims ${name} expected integers, got ${shapes.get(name)}`);
+      const zeros = Tensor.zeros(type, shape);
+      if (type === 'float32')
+        for (let i = 0; i < size; i++) (zeros.data as Float32Array)[i] = Math.sin(i * 12.9898) / 2;
+      feeds[name] = zeros;
+    }
+    const file = files.get(name);
+    if (file) feeds[name] = await readTensor(file, type, shape ?? feeds[name].dims);
+  }
+  return feeds;
+}
+
+const NPY: Record<string, DType> = {
+  f4: 'float32',
+  f8: 'float64',
+  i1: 'int8',
+  u1: 'uint8',
+  i2: 'int16',
+  u2: 'uint16',
+  i4: 'int32',
+  u4: 'uint32',
+  i8: 'int64',
+  u8: 'uint64',
+  b1: 'bool',
+};
+
+async function readTensor(file: string, type: DType, dims: readonly number[]): Promise<Tensor> {
+  const bytes = await readFile(file);
+  const buffer = bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length);
+  if (file.endsWith('.npy')) {
+    const { data, shape, dtype } = parseNpy(buffer as ArrayBuffer);
+    const found = NPY[String(dtype).replace(/^[<>|=]/, '')] ?? type;
+    return new Tensor(found, data as never, shape);
+  }
+  if (type !== 'float32' || buffer.byteLength % 4)
+    throw new TypeError(`${file}: expected raw little-endian f32 for a float32 input`);
+  return new Tensor('float32', new Float32Array(buffer), dims);
+}
+
+/** The .npy bytes of a tensor. */
+export const toNpy = ({ data, dims }: Tensor): Uint8Array => new Uint8Array(dump(data as Float32Array, [...dims]));
+
+export const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(2)} MB`;
+
+/** A plain table; columns after the first `left` are right-aligned. */
+export function table(head: string[], rows: (string | number)[][], left = 1): string {
+  const t = new Table({
+    head,
+    colAligns: head.map((_, i) => (i < left ? 'left' : 'right')),
+    style: { head: [], border: [], compact: true },
+  });
+  t.push(...rows);
+  return t.toString();
+}

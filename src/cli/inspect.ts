@@ -1,0 +1,50 @@
+import { feedsOf, load, megabytes, type Options, table } from './common.ts';
+
+/** Layers, shapes, sparsity, the format chosen and what it is predicted to gain, file and packed size. */
+export async function inspect(file: string, options: Options): Promise<void> {
+  const { model, fileBytes } = await load(file, options);
+  const { engine } = model;
+  const steps = model.plan(await feedsOf(model, options));
+  if (options.json) {
+    console.log(
+      JSON.stringify(
+        {
+          file,
+          fileBytes,
+          packedBytes: model.weightBytes,
+          engine: engine.info,
+          inputs: model.inputs,
+          outputs: model.outputs,
+          steps,
+        },
+        null,
+        1,
+      ),
+    );
+    return model.dispose();
+  }
+  const io = (list: typeof model.inputs) =>
+    list.map((v) => `${v.name} ${v.type}[${v.dims?.map((d) => d ?? '?').join(',') ?? '…'}]`).join('  ');
+  console.log(`${file}: ${steps.length} steps; in ${io(model.inputs)}; out ${io(model.outputs)}`);
+  console.log(`engine: ${engine.info.isa} (${engine.info.why}), ${engine.info.threads} thread`);
+  console.log(
+    table(
+      ['layer', 'op', 'output', 'kernel', 'format', 'zeros', 'MFLOP', 'predicted gain'],
+      steps.map((s) => [
+        s.node.length > 36 ? `…${s.node.slice(-35)}` : s.node,
+        s.op,
+        s.dims.join('x'),
+        s.kernel,
+        s.format ?? '',
+        s.sparsity === undefined ? '' : `${(100 * s.sparsity).toFixed(1)} %`,
+        s.denseFlops ? (s.denseFlops / 1e6).toFixed(2) : '',
+        s.predictedMs && s.predictedDenseMs && s.format !== 'dense'
+          ? `${(s.predictedDenseMs / s.predictedMs).toFixed(2)}x`
+          : '',
+      ]),
+      5,
+    ),
+  );
+  console.log(`file ${megabytes(fileBytes)}, packed weights ${megabytes(model.weightBytes)}`);
+  model.dispose();
+}

@@ -1,0 +1,71 @@
+/** The command line: a thin layer over the public API. */
+import { parseArgs } from 'node:util';
+import { SparsimdError } from '../index.ts';
+import { bench } from './bench.ts';
+import type { Options } from './common.ts';
+import { inspect } from './inspect.ts';
+import { run } from './run.ts';
+
+const HELP = `sparsimd - pruned neural networks, faster, in WebAssembly
+
+  sparsimd inspect model.onnx    layers, shapes, sparsity, the format chosen and why, sizes
+  sparsimd run model.onnx        run it: on --input name=file.npy (or .f32), or on synthetic data
+  sparsimd bench model.onnx      dense against sparse on this machine, per layer and whole
+
+  --input NAME=FILE   data for an input (repeatable)
+  --dims NAME=1,3,224,224  shape of an input whose file leaves it open (repeatable)
+  --output DIR        (run) write the outputs as .npy files
+  --isa simd128|relaxed    pin the instruction set
+  --deterministic     simd128, and nothing decided by a measurement
+  --runs N            (bench) timed runs of each, default 30
+  --json              machine-readable output
+  --help, --version
+`;
+
+const COMMANDS: Record<string, (file: string, options: Options) => Promise<void>> = { inspect, run, bench };
+
+async function main(): Promise<number> {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      input: { type: 'string', multiple: true, default: [] },
+      dims: { type: 'string', multiple: true, default: [] },
+      output: { type: 'string' },
+      isa: { type: 'string' },
+      deterministic: { type: 'boolean', default: false },
+      runs: { type: 'string', default: '30' },
+      json: { type: 'boolean', default: false },
+      help: { type: 'boolean', short: 'h', default: false },
+      version: { type: 'boolean', short: 'v', default: false },
+    },
+  });
+  if (values.version) {
+    const { readFile } = await import('node:fs/promises');
+    console.log(JSON.parse(await readFile(new URL('../package.json', import.meta.url), 'utf8')).version);
+    return 0;
+  }
+  const [name, file, ...rest] = positionals;
+  const command = Object.hasOwn(COMMANDS, name ?? '') ? COMMANDS[name] : undefined;
+  if (values.help || !command || !file || rest.length) {
+    (values.help ? console.log : console.error)(HELP);
+    return values.help ? 0 : 2;
+  }
+  const runs = Number(values.runs);
+  if (!(Number.isInteger(runs) && runs > 0))
+    throw new TypeError(`--runs expected a positive integer, got ${values.runs}`);
+  await command(file, { ...values, isa: values.isa as Options['isa'], runs });
+  return 0;
+}
+
+main().then(
+  (code) => {
+    process.exitCode = code;
+  },
+  (error) => {
+    // What the user can mend is said in a line; anything else is ours and shows its stack.
+    const known =
+      error instanceof SparsimdError || error instanceof TypeError || error instanceof RangeError || error?.code;
+    console.error(known ? `sparsimd: ${error.message}` : error);
+    process.exitCode = 1;
+  },
+);

@@ -1,0 +1,122 @@
+import { wasmAsset } from '#assets';
+import { ArgumentTypeError, DisposedError, SparsimdError } from './errors.ts';
+import { ABI_VERSION } from './kernel/abi.ts';
+import type { KernelCall } from './kernel/call.ts';
+import { instantiate, type KernelInstance, type Kernels, toModule, type WasmSource } from './kernel/instance.ts';
+import { chooseIsa, type Isa } from './kernel/isa.ts';
+import { Arena } from './memory/arena.ts';
+
+export interface EngineOptions {
+  /** Pins the instruction set. Left out: relaxed where the JavaScript engine has it, else simd128. */
+  isa?: Isa;
+  /** Bit-identical results on every machine: simd128, and no choice that depends on a measurement. */
+  deterministic?: boolean;
+  /** The kernel module, where the default asset cannot be used. It must be of the chosen `isa`. */
+  wasm?: WasmSource | Promise<WasmSource>;
+  /** The most bytes of WebAssembly memory; default and maximum just under 4 GiB. */
+  maxBytes?: number;
+}
+
+export interface EngineInfo {
+  readonly isa: Isa;
+  /** Why this instruction set. */
+  readonly why: string;
+  readonly threads: 1;
+  readonly deterministic: boolean;
+  readonly abi: number;
+}
+
+const compiled = new Map<Isa, Promise<WebAssembly.Module>>();
+
+/** The default module, compiled once per process. A failure is not remembered, so that a later try can succeed. */
+function defaultModule(isa: Isa): Promise<WebAssembly.Module> {
+  let module = compiled.get(isa);
+  if (!module) {
+    module = toModule(wasmAsset(isa), `sparsimd.${isa}.wasm`);
+    compiled.set(isa, module);
+    module.catch(() => compiled.delete(isa));
+  }
+  return module;
+}
+
+/**
+ * One instance of the kernels with one memory. Models may share an engine; disposing it frees everything at once.
+ * Single-threaded: no worker is started.
+ */
+export class Engine {
+  readonly info: EngineInfo;
+  readonly arena: Arena;
+  readonly kernels: Kernels;
+  private state: 'live' | 'disposed' | 'poisoned' = 'live';
+
+  private constructor(instance: KernelInstance, info: EngineInfo, maxBytes?: number) {
+    this.info = info;
+    this.kernels = instance.kernels;
+    this.arena = new Arena(instance.memory, 1024, maxBytes);
+  }
+
+  /**
+   * @throws UnsupportedError without SIMD or where compiling is forbidden; AssetError when the module is missing or wrong
+   */
+  static async create(options: EngineOptions = {}): Promise<Engine> {
+    const { isa: wanted, deterministic = false, wasm, maxBytes } = options;
+    if (wanted !== undefined && wanted !== 'simd128' && wanted !== 'relaxed') {
+      throw new ArgumentTypeError('isa', "'simd128' or 'relaxed'", wanted);
+    }
+    if (maxBytes !== undefined && !(maxBytes > 0))
+      throw new ArgumentTypeError('maxBytes', 'a positive number', maxBytes);
+    const { isa, why } = chooseIsa(wanted, deterministic);
+    const module = await (wasm === undefined ? defaultModule(isa) : toModule(wasm));
+    const info = Object.freeze({ isa, why, threads: 1 as const, deterministic, abi: ABI_VERSION });
+    return new Engine(await instantiate(module), info, maxBytes);
+  }
+
+  /**
+   * Throws unless the engine can run.
+   * @throws DisposedError after dispose(); SparsimdError (POISONED) after a trap
+   */
+  check(): void {
+    if (this.state === 'disposed') throw new DisposedError('the engine');
+    if (this.state === 'poisoned') {
+      throw new SparsimdError(
+        'POISONED',
+        "a kernel trapped earlier, so this engine's memory cannot be trusted: make a new one",
+      );
+    }
+  }
+
+  /** Resolves kernel calls to functions, once; running them is then a bare loop. */
+  bind(calls: readonly KernelCall[]): () => void {
+    const bound = calls.map(({ kernel, args }) => {
+      const f = this.kernels[kernel];
+      if (!f) throw new SparsimdError('INTERNAL', `no kernel ${kernel} in the ${this.info.isa} module`);
+      return { f, args };
+    });
+    return () => {
+      for (const { f, args } of bound) f(...args);
+    };
+  }
+
+  /** Runs something that calls kernels; a trap poisons this engine and no other. */
+  guard<T>(run: () => T): T {
+    this.check();
+    try {
+      return run();
+    } catch (error) {
+      if (error instanceof WebAssembly.RuntimeError) this.state = 'poisoned';
+      throw error;
+    }
+  }
+
+  /** Frees the memory. Models on this engine stop working. Calling it twice does no harm. */
+  dispose(): void {
+    this.state = 'disposed';
+    this.arena.dispose();
+    // The instance's memory is freed with the instance: drop the only references.
+    (this as { kernels: Kernels }).kernels = {};
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}

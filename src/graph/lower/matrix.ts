@@ -1,0 +1,60 @@
+/** A layer's weight matrix: format chosen, packed and uploaded. Shared by convolutions and linear layers. */
+import { VARIANTS } from '../../kernel/variants.ts';
+import { type PackedSpmm, packSpmm } from '../../pack/spmm.ts';
+import type { Choice, LowerContext, StepFacts } from './types.ts';
+
+export interface MatrixSource {
+  /** Identifies the weights in the model. */
+  key: string;
+  /** [rows][cols] */
+  weights: Float32Array;
+  bias: Float32Array | undefined;
+  rows: number;
+  cols: number;
+  /** Pixels or tokens it is multiplied with. */
+  columns: number;
+  /** Takes this choice instead of making one. */
+  like?: Choice;
+}
+
+export interface Matrix extends MatrixSource {
+  readonly choice: Choice;
+  /** Packed when first asked for. */
+  readonly packed: PackedSpmm;
+  readonly at: number;
+}
+
+const NAMED = new Map(VARIANTS.map((v) => [v.name, v]));
+
+export function matrix(ctx: LowerContext, source: MatrixSource): Matrix {
+  const { key, weights, rows, cols, columns, bias } = source;
+  const choice = source.like ?? ctx.weights.choose(key, weights, rows, cols, columns);
+  const entry = () =>
+    ctx.packed(`${key}|${choice.variant}`, () => packSpmm(weights, rows, cols, NAMED.get(choice.variant)!, bias));
+  return {
+    ...source,
+    choice,
+    get packed() {
+      return entry().packed;
+    },
+    get at() {
+      return entry().at;
+    },
+  };
+}
+
+/** What profiles and `inspect` say of a layer with such weights, applied `times` times. */
+export function chosenFacts(m: Matrix, times: number): StepFacts {
+  const { choice, rows, cols, columns } = m;
+  const work = 2 * columns * times;
+  return {
+    kernel: choice.variant,
+    format: choice.format,
+    flops: work * (rows * cols - choice.zeros),
+    denseFlops: work * rows * cols,
+    sparsity: rows * cols ? choice.zeros / (rows * cols) : 0,
+    weightBytes: m.packed.bytes,
+    predictedMs: (choice.ns * times) / 1e6,
+    predictedDenseMs: (choice.denseNs * times) / 1e6,
+  };
+}

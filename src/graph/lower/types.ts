@@ -1,0 +1,98 @@
+/** What lowering turns a node into, and what a lowering rule may ask. */
+import type { KernelCall } from '../../kernel/call.ts';
+import type { Known } from '../../ops/types.ts';
+import type { DataOf, DType, Tensor } from '../../tensor.ts';
+import type { Node } from '../ir.ts';
+import type { Layout, Place } from '../place.ts';
+
+/** A value as a rule reads or writes it: in one layout. */
+export interface Slot {
+  readonly name: string;
+  readonly layout: Layout;
+}
+
+/** Facts about a step, for profiles and `sparsimd inspect`. */
+export interface StepFacts {
+  /** The kernel that does most of the work, or `host` where the scalar evaluation runs. */
+  kernel: string;
+  /** Weight format, for layers that have weights. */
+  format?: string;
+  /** Multiply-adds times two on the stored nonzeros, and as if dense. */
+  flops?: number;
+  denseFlops?: number;
+  /** Share of zeros in the weights, 0 to 1. */
+  sparsity?: number;
+  /** Bytes of the packed weights. */
+  weightBytes?: number;
+  /** Time the cost model predicts, and predicts for the dense format; ms. */
+  predictedMs?: number;
+  predictedDenseMs?: number;
+}
+
+/** A lowered node: which slots it reads and writes, and how to make its kernel calls once addresses are known. */
+export interface Lowered extends StepFacts {
+  reads: Slot[];
+  writes: Slot[];
+  /** Bytes of scratch memory alive during this step only. */
+  scratch?: number;
+  /** The first write may take the buffer of the first read when nobody needs that afterwards. */
+  inPlace?: boolean;
+  /** The kernel calls, or a function for work done on the host. Places come in the order of `reads` and `writes`. */
+  emit(reads: readonly Place[], writes: readonly Place[], scratch: number): readonly KernelCall[] | (() => void);
+}
+
+/** Limits fused from a following Relu or Clip, and the value that the fused pair writes. */
+export interface Clamp {
+  readonly min: number;
+  readonly max: number;
+}
+
+export interface LowerContext {
+  /** Type, shape and, where known, value. */
+  known(name: string): Known;
+  /** The layout a value has now. */
+  layoutOf(name: string): Layout;
+  /** The layout that readers of a value would like best. */
+  wanted(name: string): Layout;
+  /** A constant in memory; uploaded once per model. Returns its address. */
+  constant(key: string, make: () => ArrayBufferView): number;
+  /** Packed weights in memory, made once per model. `make` runs only the first time. */
+  packed<T extends { data: Uint8Array }>(
+    key: string,
+    make: () => T,
+  ): { at: number; packed: Omit<T, 'data'> & { data: Uint8Array } };
+  /** The memory at the time of the call; a view is valid until the memory grows. */
+  view<T extends DType>(type: T, at: number, length: number): DataOf<T>;
+  /** Bytes of the whole memory now. */
+  memoryBytes(): number;
+  readonly weights: WeightChooser;
+}
+
+/** Chooses the weight format and kernel of a layer. */
+export interface WeightChooser {
+  choose(key: string, weights: Float32Array, rows: number, cols: number, columns: number): Choice;
+}
+
+export interface Choice {
+  /** Kernel name of the SpMM variant, its weight format and its panel lanes. */
+  readonly variant: string;
+  readonly format: string;
+  readonly lanes: number;
+  /** Predicted time of the choice and of the best dense kernel, ns. */
+  readonly ns: number;
+  readonly denseNs: number;
+  /** Zeros in the matrix. */
+  readonly zeros: number;
+}
+
+/**
+ * A rule lowers one node to kernels, or returns undefined to leave it to the next rule and in the end to the host.
+ * `clamp` is present when a following Relu or Clip was fused: a rule that cannot apply it returns undefined.
+ */
+export type Rule = (node: Node, out: string, clamp: Clamp | undefined, ctx: LowerContext) => Lowered | undefined;
+
+/** The value of an input that must be a known f32 tensor, or undefined. */
+export function f32Constant(ctx: LowerContext, name: string | undefined): Tensor<'float32'> | undefined {
+  const value = name ? ctx.known(name).value : undefined;
+  return value?.type === 'float32' ? (value as Tensor<'float32'>) : undefined;
+}

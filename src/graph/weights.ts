@@ -1,0 +1,75 @@
+/** A model's weights in the engine's memory: packed once per layer and format, shared by all plans, freed together. */
+import type { Engine } from '../engine.ts';
+import { type CostTable, costsOf, predictAll } from './choice.ts';
+import type { Choice, WeightChooser } from './lower/types.ts';
+
+export type Sparsity = 'auto' | 'off';
+
+const NOTHING = new Uint8Array(0);
+
+export class Weights implements WeightChooser {
+  readonly engine: Engine;
+  readonly sparsity: Sparsity;
+  /** Bytes in memory. */
+  bytes = 0;
+  private blocks = new Map<string, number>();
+  private packs = new Map<string, { at: number; packed: { data: Uint8Array } }>();
+  private choices = new Map<string, Choice>();
+  private costs: CostTable | undefined;
+
+  constructor(engine: Engine, sparsity: Sparsity) {
+    this.engine = engine;
+    this.sparsity = sparsity;
+  }
+
+  /** The address of a constant; `make` runs when it is not in memory yet. */
+  constant(key: string, make: () => ArrayBufferView): number {
+    let at = this.blocks.get(key);
+    if (at === undefined) {
+      const data = make();
+      at = this.upload(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+      this.blocks.set(key, at);
+    }
+    return at;
+  }
+
+  /** Packed weights and their address; the JavaScript copy of the bytes is let go once they are in memory. */
+  packed<T extends { data: Uint8Array }>(key: string, make: () => T): { at: number; packed: T } {
+    let entry = this.packs.get(key);
+    if (!entry) {
+      const packed = make();
+      entry = { at: this.upload(packed.data), packed: { ...packed, data: NOTHING } };
+      this.packs.set(key, entry);
+    }
+    return entry as { at: number; packed: T };
+  }
+
+  /** The first choice for a layer stands for all later plans, so that its weights are packed once. */
+  choose(key: string, weights: Float32Array, rows: number, cols: number, columns: number): Choice {
+    let choice = this.choices.get(key);
+    if (!choice) {
+      this.costs ??= costsOf(this.engine);
+      const all = predictAll(this.costs, weights, rows, cols, columns);
+      const dense = all.filter((c) => c.format === 'dense').reduce((a, b) => (b.ns < a.ns ? b : a));
+      const best = this.sparsity === 'off' ? dense : all.reduce((a, b) => (b.ns < a.ns ? b : a));
+      choice = { ...best, denseNs: dense.ns };
+      this.choices.set(key, choice);
+    }
+    return choice;
+  }
+
+  dispose(): void {
+    for (const at of this.blocks.values()) this.engine.arena.release(at);
+    for (const { at } of this.packs.values()) this.engine.arena.release(at);
+    this.blocks.clear();
+    this.packs.clear();
+    this.bytes = 0;
+  }
+
+  private upload(data: Uint8Array): number {
+    const at = this.engine.arena.alloc(data.length);
+    this.engine.arena.view('uint8', at, data.length).set(data);
+    this.bytes += data.length;
+    return at;
+  }
+}

@@ -1,0 +1,29 @@
+/** Public names. Everything else is internal. */
+export { Engine, type EngineInfo, type EngineOptions } from './engine.ts';
+export {
+  ArgumentRangeError,
+  ArgumentTypeError,
+  AssetError,
+  DisposedError,
+  InputError,
+  ModelFormatError,
+  OutOfMemoryError,
+  SparseFormatError,
+  SparsimdError,
+  UnsupportedError,
+  UnsupportedOpError,
+} from './errors.ts';
+export type { Attr, Graph, Node, ValueInfo } from './graph/ir.ts';
+export type { WasmSource } from './kernel/instance.ts';
+export type { Isa } from './kernel/isa.ts';
+export {
+  type Feeds,
+  Model,
+  type ModelOptions,
+  type ModelSource,
+  type Profile,
+  type Progress,
+  type Results,
+  type StepProfile,
+} from './model.ts';
+export { type DType, Tensor, type TensorType } from './tensor.ts';

@@ -1,0 +1,381 @@
+import { readSource } from '#assets';
+import { Engine, type EngineOptions } from './engine.ts';
+import { ArgumentTypeError, DisposedError, describe, InputError, ModelFormatError } from './errors.ts';
+import { ancestorsOf, checkInputs, NeedsValue } from './graph/infer.ts';
+import type { Graph, ValueInfo } from './graph/ir.ts';
+import { optimise } from './graph/passes.ts';
+import type { Place } from './graph/place.ts';
+import { type Draft, draft, type Plan, type Step } from './graph/plan.ts';
+import { type Sparsity, Weights } from './graph/weights.ts';
+import { ARRAYS, sizeOf, Tensor, type TensorType } from './tensor.ts';
+
+/** What a model is read from: a path or URL, the bytes of an .onnx file, a Response, or a graph already made. */
+export type ModelSource = string | URL | ArrayBuffer | ArrayBufferView | Response | Graph;
+
+export interface Progress {
+  readonly phase: 'fetch' | 'read' | 'prepare';
+  /** Bytes while fetching, else 0 or 1. */
+  readonly loaded: number;
+  /** 0 when not known. */
+  readonly total: number;
+}
+
+export interface ModelOptions extends EngineOptions {
+  /** An engine to share. The model then does not dispose it. */
+  engine?: Engine;
+  /** `off` runs the same network with dense kernels only, to compare. */
+  sparsity?: Sparsity;
+  onProgress?: (progress: Progress) => void;
+  /** Aborts loading; its reason is what load() rejects with. */
+  signal?: AbortSignal;
+  /** Gives the bytes of an ONNX external data file, by the relative name that the model has for it. */
+  resolveExternal?: (location: string) => Uint8Array | Promise<Uint8Array>;
+}
+
+/** What one step of a run cost, and why it runs the way it does. */
+export interface StepProfile extends Omit<Step, 'run'> {
+  /** Median milliseconds. */
+  readonly ms: number;
+  /** GFLOP/s on the nonzeros, and as if the layer were dense. */
+  readonly gflops?: number;
+  readonly denseGflops?: number;
+}
+
+export interface Profile {
+  /** Median milliseconds of a whole run, inputs and outputs copied. */
+  readonly ms: number;
+  readonly steps: readonly StepProfile[];
+  /** Bytes of packed weights, of activations and scratch, and of the whole WebAssembly memory. */
+  readonly weightBytes: number;
+  readonly workspaceBytes: number;
+  readonly memoryBytes: number;
+}
+
+export type Feeds = Readonly<Record<string, Tensor>>;
+export type Results = Record<string, Tensor>;
+
+/** Plans kept; a plan is small, its workspace is shared. */
+const MAX_PLANS = 16;
+/** Values of shape inputs longer than this many bytes are not kept as keys: such a plan is made anew each time. */
+const MAX_KEY_BYTES = 4096;
+
+/**
+ * A network ready to run. `run` and `runSync` do the same work on the calling thread.
+ *
+ *     const model = await Model.load('mobilenet.onnx');
+ *     const { logits } = await model.run({ image: new Tensor('float32', pixels, [1, 3, 224, 224]) });
+ */
+export class Model {
+  readonly engine: Engine;
+  /** Names, types and shapes; a dimension is a number, a symbol, or null when the file says nothing. */
+  readonly inputs: readonly ValueInfo[];
+  readonly outputs: readonly ValueInfo[];
+  private readonly graph: Graph;
+  private readonly weights: Weights;
+  private readonly ownsEngine: boolean;
+  private readonly drafts = new Map<string, Draft & { plan?: Plan; base?: number }>();
+  /** Graph inputs whose values decide shapes: plans are made for their values. */
+  private readonly shapeInputs = new Set<string>();
+  private workspace = { at: 0, bytes: 0 };
+  private disposed = false;
+
+  private constructor(graph: Graph, engine: Engine, ownsEngine: boolean, sparsity: Sparsity) {
+    this.engine = engine;
+    this.ownsEngine = ownsEngine;
+    this.inputs = graph.inputs.map((i) => ({ ...i }));
+    this.outputs = graph.outputs.map((o) => ({ ...o }));
+    this.graph = optimise(graph);
+    this.weights = new Weights(engine, sparsity);
+  }
+
+  /**
+   * Reads a model and prepares it for the shapes its file declares.
+   * @throws ModelFormatError, UnsupportedOpError for the file; AssetError, UnsupportedError for the engine;
+   *   OutOfMemoryError when the weights do not fit; ArgumentTypeError for a source of another kind
+   */
+  static async load(source: ModelSource, options: ModelOptions = {}): Promise<Model> {
+    const { signal, onProgress, sparsity = 'auto' } = options;
+    if (sparsity !== 'auto' && sparsity !== 'off') throw new ArgumentTypeError('sparsity', "'auto' or 'off'", sparsity);
+    signal?.throwIfAborted();
+    // A failed engine must not leave the other promise unhandled, and bytes come before the reader is needed.
+    const [engine, graph] = await Promise.all([
+      options.engine ?? Engine.create(options),
+      isGraph(source) ? structuredGraph(source) : readModel(source, options),
+    ]);
+    try {
+      engine.check();
+      signal?.throwIfAborted();
+      onProgress?.({ phase: 'prepare', loaded: 0, total: 1 });
+      const model = new Model(graph, engine, !options.engine, sparsity);
+      model.prepare();
+      signal?.throwIfAborted();
+      onProgress?.({ phase: 'prepare', loaded: 1, total: 1 });
+      return model;
+    } catch (error) {
+      if (!options.engine) engine.dispose();
+      throw error;
+    }
+  }
+
+  /**
+   * Runs the network on tensors by input name.
+   * @returns new tensors by output name
+   * @throws InputError for a missing or unknown name, a wrong type or shape; DisposedError; OutOfMemoryError
+   */
+  async run(feeds: Feeds): Promise<Results> {
+    return this.runSync(feeds);
+  }
+
+  /** As {@link run}, without a promise. */
+  runSync(feeds: Feeds): Results {
+    this.check();
+    this.checkFeeds(feeds);
+    const plan = this.planFor(feeds);
+    const { arena } = this.engine;
+    for (const [name, place] of plan.inputs) write(arena.view('uint8', place.at, place.bytes), feeds[name]);
+    this.engine.guard(() => {
+      for (const step of plan.steps) step.run();
+    });
+    return this.collect(plan);
+  }
+
+  /**
+   * Times every step.
+   * @param feeds inputs to run on; left out, random ones of the declared shape, symbols and unknown dimensions being 1
+   * @param runs repetitions; medians are reported
+   */
+  profile(feeds: Feeds = this.sampleFeeds(), runs = 10): Profile {
+    this.runSync(feeds);
+    const plan = this.planFor(feeds);
+    const times = plan.steps.map(() => new Float64Array(runs));
+    const whole = new Float64Array(runs);
+    for (let r = 0; r < runs; r++) {
+      const start = performance.now();
+      this.runSync(feeds);
+      whole[r] = performance.now() - start;
+    }
+    this.engine.guard(() => {
+      for (let r = 0; r < runs; r++) {
+        plan.steps.forEach((step, i) => {
+          const start = performance.now();
+          step.run();
+          times[i][r] = performance.now() - start;
+        });
+      }
+    });
+    const steps = plan.steps.map(({ run: _, ...facts }, i) => {
+      const ms = median(times[i]);
+      const rate = (flops?: number) => (flops && ms > 0 ? flops / ms / 1e6 : undefined);
+      return { ...facts, ms, gflops: rate(facts.flops), denseGflops: rate(facts.denseFlops) };
+    });
+    return {
+      ms: median(whole),
+      steps,
+      weightBytes: this.weights.bytes,
+      workspaceBytes: plan.workspaceBytes,
+      memoryBytes: this.engine.arena.size,
+    };
+  }
+
+  /** The steps a run on such inputs takes, without running it. */
+  plan(feeds: Feeds = this.sampleFeeds()): readonly Omit<Step, 'run'>[] {
+    this.check();
+    return this.planFor(feeds).steps.map(({ run: _, ...facts }) => facts);
+  }
+
+  /** Bytes of packed weights in memory. */
+  get weightBytes(): number {
+    return this.weights.bytes;
+  }
+
+  /** Random inputs of the declared shapes; symbols and unknown dimensions are 1. */
+  sampleFeeds(): Feeds {
+    const feeds: Record<string, Tensor> = {};
+    for (const { name, type, dims } of this.inputs) {
+      const shape = (dims ?? []).map((d) => (typeof d === 'number' ? d : 1));
+      const data = new ARRAYS[type](sizeOf(shape));
+      if (type === 'float32' || type === 'float64')
+        for (let i = 0; i < data.length; i++) data[i] = Math.sin(i * 12.9898) / 2;
+      feeds[name] = new Tensor(type, data as never, shape);
+    }
+    return feeds;
+  }
+
+  /** Frees the model's memory, and the engine unless it was handed in. Calling it twice does no harm. */
+  dispose(): void {
+    if (this.disposed) return;
+    this.disposed = true;
+    this.drafts.clear();
+    if (this.ownsEngine) this.engine.dispose();
+    else {
+      this.weights.dispose();
+      this.engine.arena.release(this.workspace.at);
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  private check(): void {
+    if (this.disposed) throw new DisposedError('the model');
+    this.engine.check();
+  }
+
+  /** Plans ahead where the file fixes all shapes, so that mistakes show at load and the first run is fast. */
+  private prepare(): void {
+    if (this.inputs.every((i) => i.dims?.every((d) => typeof d === 'number'))) {
+      const types = new Map(this.inputs.map((i) => [i.name, { type: i.type, dims: i.dims as number[] }]));
+      try {
+        this.build(types, new Map(), keyOf(types, new Map()));
+      } catch (error) {
+        if (!(error instanceof NeedsValue)) throw error;
+      }
+    }
+  }
+
+  private checkFeeds(feeds: Feeds): void {
+    if (typeof feeds !== 'object' || feeds === null)
+      throw new ArgumentTypeError('feeds', 'tensors by input name', feeds);
+    const types = new Map<string, TensorType>();
+    for (const [name, tensor] of Object.entries(feeds)) {
+      if (!(tensor instanceof Tensor)) throw new InputError(name, `expected a Tensor, got ${describe(tensor)}`);
+      types.set(name, tensor);
+    }
+    checkInputs(this.graph, types);
+  }
+
+  private planFor(feeds: Feeds): Plan {
+    for (;;) {
+      const types = new Map(this.inputs.map(({ name }) => [name, { type: feeds[name].type, dims: feeds[name].dims }]));
+      const known = new Map([...this.shapeInputs].map((name) => [name, feeds[name]]));
+      const key = keyOf(types, known);
+      try {
+        const entry = (key && this.drafts.get(key)) || this.build(types, known, key);
+        if (key) {
+          this.drafts.delete(key);
+          this.drafts.set(key, entry); // last used last
+        }
+        return this.bind(entry);
+      } catch (error) {
+        if (!(error instanceof NeedsValue)) throw error;
+        const before = this.shapeInputs.size;
+        for (const name of ancestorsOf(this.graph, error.value)) this.shapeInputs.add(name);
+        if (this.shapeInputs.size === before) {
+          throw new ModelFormatError(`value "${error.value}"`, 'a shape depends on it and it cannot be computed ahead');
+        }
+        this.drafts.clear();
+      }
+    }
+  }
+
+  private build(types: Map<string, TensorType>, known: Map<string, Tensor>, key: string | undefined): Draft {
+    const made = draft(this.graph, types, known, this.weights, this.engine);
+    if (key) {
+      this.drafts.set(key, made);
+      if (this.drafts.size > MAX_PLANS) this.drafts.delete(this.drafts.keys().next().value!);
+    }
+    return made;
+  }
+
+  /** Gives a plan its addresses. All plans share one workspace; when it has to grow, plans bound to the old one are bound again. */
+  private bind(entry: Draft & { plan?: Plan; base?: number }): Plan {
+    const { arena } = this.engine;
+    if (entry.workspaceBytes > this.workspace.bytes) {
+      arena.release(this.workspace.at);
+      this.workspace = { at: 0, bytes: 0 };
+      this.workspace = { at: arena.alloc(entry.workspaceBytes), bytes: entry.workspaceBytes };
+    }
+    if (!entry.plan || entry.base !== this.workspace.at) {
+      entry.base = this.workspace.at;
+      entry.plan = entry.bind(entry.base);
+    }
+    return entry.plan;
+  }
+
+  private collect(plan: Plan): Results {
+    const results: Results = {};
+    for (const [name, value] of plan.outputs) {
+      if (value instanceof Tensor) results[name] = new Tensor(value.type, value.data.slice() as never, value.dims);
+      else results[name] = this.readBack(value);
+    }
+    return results;
+  }
+
+  private readBack({ type: { type, dims }, at }: Place): Tensor {
+    return new Tensor(type, this.engine.arena.view(type, at, sizeOf(dims)).slice() as never, dims);
+  }
+}
+
+/** Identifies a plan: shapes, and the values that decide shapes. Undefined: too long to keep. */
+function keyOf(types: Map<string, TensorType>, known: Map<string, Tensor>): string | undefined {
+  let key = '';
+  for (const [name, { dims }] of types) key += `${name}:${dims.join('x')};`;
+  for (const [name, { data }] of known) {
+    if (data.byteLength > MAX_KEY_BYTES) return undefined;
+    key += `${name}=${data.join(',')};`;
+  }
+  return key;
+}
+
+const write = (to: Uint8Array, { data }: Tensor): void =>
+  to.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+
+const isGraph = (source: unknown): source is Graph =>
+  typeof source === 'object' && source !== null && 'nodes' in source;
+
+/** Passes rewrite nodes in place; the caller's graph stays as it is. Tensors are shared. */
+const structuredGraph = (g: Graph): Graph => ({
+  ...g,
+  nodes: g.nodes.map((n) => ({ ...n, inputs: [...n.inputs], outputs: [...n.outputs] })),
+  constants: new Map(g.constants),
+});
+
+async function readModel(source: Exclude<ModelSource, Graph>, options: ModelOptions): Promise<Graph> {
+  const { onProgress, signal, resolveExternal } = options;
+  const bytes = await readBytes(source, options);
+  signal?.throwIfAborted();
+  onProgress?.({ phase: 'read', loaded: 0, total: 1 });
+  const { readOnnx } = await import('./onnx/index.ts');
+  const graph = await readOnnx(bytes, { resolveExternal });
+  onProgress?.({ phase: 'read', loaded: 1, total: 1 });
+  return graph;
+}
+
+async function readBytes(
+  source: Exclude<ModelSource, Graph>,
+  { onProgress, signal }: ModelOptions,
+): Promise<Uint8Array> {
+  if (source instanceof ArrayBuffer) return new Uint8Array(source);
+  if (ArrayBuffer.isView(source)) return new Uint8Array(source.buffer, source.byteOffset, source.byteLength);
+  if (typeof source === 'string' || source instanceof URL) {
+    const found = await readSource(source, signal);
+    return found instanceof Uint8Array ? found : readBytes(found, { onProgress, signal });
+  }
+  if (typeof Response !== 'function' || !(source instanceof Response)) {
+    throw new ArgumentTypeError('source', 'a path, URL, bytes, Response or Graph', source);
+  }
+  if (!source.ok) throw new ModelFormatError(source.url || 'model', `HTTP ${source.status} ${source.statusText}`);
+  const total = Number(source.headers.get('content-length') ?? 0);
+  const reader = source.body?.getReader();
+  if (!reader) return new Uint8Array(await source.arrayBuffer());
+  const parts: Uint8Array[] = [];
+  let loaded = 0;
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    signal?.throwIfAborted();
+    parts.push(value);
+    loaded += value.length;
+    onProgress?.({ phase: 'fetch', loaded, total });
+  }
+  const bytes = new Uint8Array(loaded);
+  let at = 0;
+  for (const part of parts) {
+    bytes.set(part, at);
+    at += part.length;
+  }
+  return bytes;
+}
+
+const median = (times: Float64Array): number => times.slice().sort()[times.length >> 1];

@@ -1,0 +1,86 @@
+// The rules of the house: one table of kernels, families complete, imports flow one way.
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, relative, resolve } from 'node:path';
+import { expect, test } from 'vitest';
+import { VARIANTS } from '../src/kernel/variants.ts';
+import { Bench, ISAS } from './support/kernels.ts';
+
+const walk = (dir: string): string[] =>
+  readdirSync(dir, { withFileTypes: true }).flatMap((f) =>
+    f.isDirectory() ? walk(join(dir, f.name)) : [join(dir, f.name)],
+  );
+
+test.each(ISAS)('%s: the exports of the module are the rows of the variant table', (isa) => {
+  const exported = Object.keys(new Bench(isa).exports).filter((n) => n !== 'memory' && n !== 'abi_version');
+  expect(exported.sort()).toEqual(VARIANTS.map((v) => v.name).sort());
+});
+
+test('kernel names follow the grammar', () => {
+  for (const { name } of VARIANTS) expect(name).toMatch(/^(f32|i8)_[a-z0-9]+(_[a-z0-9]+)*$/);
+});
+
+/** Files of assembly/ that are not a family. */
+const SHARED = new Set(['index.ts', 'isa.ts', 'tile.ts', 'math.ts', 'tsconfig.json', 'README.md']);
+/** Families whose kernels are copies and reshuffles have no packed weights, and no benchmark of their own. */
+const UNPACKED = new Set(['pool', 'pointwise', 'layout']);
+
+test('every kernel family has its files', () => {
+  const families = readdirSync('assembly')
+    .filter((f) => !SHARED.has(f))
+    .map((f) => f.slice(0, -3));
+  expect(families.length).toBeGreaterThan(5);
+  const missing = families.flatMap((f) => {
+    const files = [`src/reference/${f}.ts`, `test/${f}.test.ts`];
+    if (!UNPACKED.has(f)) files.push(`src/pack/${f}.ts`, `bench/${f}.bench.ts`);
+    return files.filter((file) => !existsSync(file));
+  });
+  expect(missing).toEqual([]);
+});
+
+/** A layer may import its own and those before it. */
+const ORDER = [
+  'errors.ts',
+  'tensor.ts',
+  'memory',
+  'kernel/abi.ts',
+  'pack',
+  'reference',
+  'kernel',
+  'runtime',
+  'engine.ts',
+  'ops',
+  'graph',
+  'onnx',
+  'model.ts',
+  'index.ts',
+  'cli',
+];
+/** The IR types are the common language of importers, operators and passes. */
+const EVERYBODY = new Set([
+  'graph/ir.ts',
+  'kernel/variants.ts',
+  'kernel/call.ts',
+  'runtime',
+  'kernel/isa.ts',
+  'kernel/instance.ts',
+]);
+
+test('nothing imports back up', () => {
+  const rank = (file: string) => ORDER.findIndex((o) => file === o || file.startsWith(`${o}/`));
+  const wrong: string[] = [];
+  for (const path of walk('src')) {
+    const file = relative('src', path);
+    expect(rank(file), `${file} has no place in the order`).toBeGreaterThanOrEqual(0);
+    for (const [, target] of readFileSync(path, 'utf8').matchAll(/from '(\.[^']+)'|import\('(\.[^']+)'\)/g)) {
+      if (!target) continue;
+      const to = relative('src', resolve(dirname(path), target));
+      if (!EVERYBODY.has(to) && rank(to) > rank(file)) wrong.push(`${file} imports ${to}`);
+    }
+  }
+  expect(wrong).toEqual([]);
+});
+
+test('files stay small', () => {
+  const long = [...walk('src'), ...walk('assembly')].filter((f) => readFileSync(f, 'utf8').split('\n').length > 450);
+  expect(long).toEqual([]);
+});
