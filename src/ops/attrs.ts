@@ -77,5 +77,5 @@ export function only(node: Node, type: DType, types: readonly DType[]): void {
   if (!types.includes(type)) throw refuse(node, `type ${type} is not supported, only ${types.join(', ')}`);
 }
 
-/** Whether output `i` is asked for. Output 0 always is. */
-export const wants = (node: Node, i: number): boolean => i === 0 || !!node.outputs[i];
+/** Whether the node lists output `i`, be it as left out. Output 0 always is. */
+export const wants = (node: Node, i: number): boolean => i < Math.max(1, node.outputs.length);

@@ -2,23 +2,13 @@
 import type { Node } from '../graph/ir.ts';
 import type { DType, Tensor } from '../tensor.ts';
 import { arg, bad, float, int, only, str } from './attrs.ts';
+import { broadcastDims } from './broadcast.ts';
 import { BYTES, centred, requantize, spread } from './centred.ts';
 import { doubles, FLOATS, store } from './half.ts';
 import { axpy, broadcast, broadcastStrides, eachRun } from './strided.ts';
 import type { OpTable } from './types.ts';
 
 const INTEGERS: readonly DType[] = ['int32', 'uint32', 'int64', 'uint64'];
-
-/** The shape of two batches broadcast against each other. */
-export function broadcastDims(node: Node, a: readonly number[], b: readonly number[]): number[] {
-  const rank = Math.max(a.length, b.length);
-  return Array.from({ length: rank }, (_, i) => {
-    const p = a[i - rank + a.length] ?? 1;
-    const q = b[i - rank + b.length] ?? 1;
-    if (p !== q && p !== 1 && q !== 1) throw bad(node, `shapes [${a}] and [${b}] do not broadcast`);
-    return p === 1 ? q : p;
-  });
-}
 
 /** How MatMul reads its operands: batches, and an M x K by K x N product in each. `dims` is the result's shape. */
 export function matmulShape(node: Node, a: readonly number[], b: readonly number[]) {
@@ -29,7 +19,7 @@ export function matmulShape(node: Node, a: readonly number[], b: readonly number
   const [m, k] = left.slice(-2);
   const [k2, n] = right.slice(-2);
   if (k !== k2) throw bad(node, `inner dimensions of [${a}] and [${b}] differ`);
-  const batch = broadcastDims(node, left.slice(0, -2), right.slice(0, -2));
+  const batch = broadcastDims(node, [left.slice(0, -2), right.slice(0, -2)]);
   const dims = [...batch, ...(a.length > 1 ? [m] : []), ...(b.length > 1 ? [n] : [])];
   return { batch, m, k, n, dims, left, right };
 }
