@@ -80,10 +80,10 @@ function affine(
   const flipped = node.inputs[1] === value;
   if (flipped && (node.op === 'Sub' || node.op === 'Div')) return undefined;
   const other = rw.constant(node.inputs[flipped ? 0 : 1]);
-  if (!other || other.type !== 'float32') return undefined;
+  if (other?.type !== 'float32') return undefined;
   const { dims, size, data } = other;
   // [C,1,…] or [1,C,1,…] against [N,C,…], or one number
-  const spatialOnes = dims.length >= 2 && (dims.length === 2 ? false : dims.slice(-2).every((d) => d === 1));
+  const spatialOnes = dims.length > 2 && dims.slice(-2).every((d) => d === 1);
   if (size !== 1 && !(size === channels && spatialOnes && dims[dims.length - 3] === channels)) return undefined;
   const at = (i: number) => Number(data[size === 1 ? 0 : i]);
   const v = Float64Array.from({ length: channels }, (_, i) => at(i));

@@ -1,12 +1,12 @@
 // For `file:` pages and webviews that cannot fetch beside themselves: the wasm travels inside the script, as base64.
 
 // @ts-expect-error: a virtual module of scripts/build.mjs
-import * as inlined from 'inlined-wasm';
+import { relaxed, simd128 } from 'inlined-wasm';
 import type { WasmSource } from '../kernel/instance.ts';
 import type { Isa } from '../kernel/isa.ts';
 
 export async function wasmAsset(isa: Isa): Promise<WasmSource> {
-  return Uint8Array.from(atob(inlined[isa]), (c) => c.charCodeAt(0));
+  return Uint8Array.from(atob(isa === 'relaxed' ? relaxed : simd128), (c) => c.charCodeAt(0));
 }
 
 export { fetchSource as readSource } from './fetch.ts';
