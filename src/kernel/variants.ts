@@ -16,4 +16,13 @@ export interface Variant {
   readonly channels: number;
 }
 
-export const VARIANTS: readonly Variant[] = [];
+/** Rows of a family that has no channel tile. */
+const family = (op: string, lanes: number, names: string): Variant[] =>
+  names.split(' ').map((name) => ({ name, op, lanes, channels: 0 }));
+
+export const VARIANTS: readonly Variant[] = [
+  ...family('layout', 8, 'f32_plain_pack_8 f32_panels_unpack_8'),
+  ...family('layout', 16, 'f32_plain_pack_16 f32_panels_unpack_16'),
+  ...family('layout', 32, 'f32_plain_pack_32 f32_panels_unpack_32'),
+  ...family('layout', 0, 'f32_plain_transpose f32_tokens_pack f32_tokens_unpack'),
+];
