@@ -1,14 +1,14 @@
 /**
  * Every error this package throws on purpose. All carry a stable `code`, so callers can branch without parsing text.
  * Wrong types and values of plain arguments use {@link ArgumentTypeError} (a TypeError) and {@link ArgumentRangeError}
- * (a RangeError); everything else extends {@link SparsimdError}.
+ * (a RangeError); everything else extends {@link SparsimdError}. Names are literals, since minifiers rename classes.
  */
 
 export class SparsimdError extends Error {
   readonly code: string;
   constructor(code: string, message: string, options?: ErrorOptions) {
     super(message, options);
-    this.name = new.target.name;
+    this.name = 'SparsimdError';
     this.code = code;
   }
 }
@@ -17,6 +17,7 @@ export class SparsimdError extends Error {
 export class UnsupportedError extends SparsimdError {
   constructor(message: string, options?: ErrorOptions) {
     super('UNSUPPORTED', message, options);
+    this.name = 'UnsupportedError';
   }
 }
 
@@ -24,6 +25,7 @@ export class UnsupportedError extends SparsimdError {
 export class AssetError extends SparsimdError {
   constructor(message: string, options?: ErrorOptions) {
     super('ASSET', message, options);
+    this.name = 'AssetError';
   }
 }
 
@@ -32,6 +34,7 @@ export class ModelFormatError extends SparsimdError {
   readonly where: string;
   constructor(where: string, message: string, options?: ErrorOptions) {
     super('MODEL_FORMAT', `${where}: ${message}`, options);
+    this.name = 'ModelFormatError';
     this.where = where;
   }
 }
@@ -42,6 +45,7 @@ export class UnsupportedOpError extends SparsimdError {
   readonly node: string;
   constructor(op: string, node: string, reason: string) {
     super('UNSUPPORTED_OP', `operator ${op} (node "${node}"): ${reason}`);
+    this.name = 'UnsupportedOpError';
     this.op = op;
     this.node = node;
   }
@@ -52,6 +56,7 @@ export class InputError extends SparsimdError {
   readonly input: string;
   constructor(input: string, message: string) {
     super('INPUT', `input "${input}": ${message}`);
+    this.name = 'InputError';
     this.input = input;
   }
 }
@@ -60,6 +65,7 @@ export class InputError extends SparsimdError {
 export class SparseFormatError extends SparsimdError {
   constructor(message: string) {
     super('SPARSE_FORMAT', message);
+    this.name = 'SparseFormatError';
   }
 }
 
@@ -71,6 +77,7 @@ export class OutOfMemoryError extends SparsimdError {
   readonly limit: number;
   constructor(needed: number, limit: number) {
     super('OUT_OF_MEMORY', `WebAssembly memory: needed ${needed} bytes, the limit is ${limit}`);
+    this.name = 'OutOfMemoryError';
     this.needed = needed;
     this.limit = limit;
   }
@@ -80,6 +87,7 @@ export class OutOfMemoryError extends SparsimdError {
 export class DisposedError extends SparsimdError {
   constructor(what: string) {
     super('DISPOSED', `${what} was used after dispose()`);
+    this.name = 'DisposedError';
   }
 }
 

@@ -26,8 +26,8 @@ export const REFERENCE = 'ort-node';
 
 /**
  * The promises: `slow` over `fast`, each a list of [engine, network] of which the quickest counts, at least `relaxed` where
- * the engine has relaxed SIMD and `simd128` where it does not. LiteRT at 80 % is its better pattern: XNNPACK's wasm build
- * runs groups of 4 on a scalar kernel, slower than its dense one.
+ * the engine has relaxed SIMD and `simd128` where it does not. LiteRT at 80 % counts with its better pattern: groups of 4
+ * run slower there than its dense network.
  */
 export const RATIOS = [
   {

@@ -1,0 +1,17 @@
+// Node, Deno and Bun: node:fs is in all three. Arguments: whether relaxed SIMD is expected.
+import { readFileSync } from 'node:fs';
+import process from 'node:process';
+import { smoke } from './smoke.js';
+
+const read = (name) => new Uint8Array(readFileSync(new URL(`./fixture/${name}`, import.meta.url)));
+const floats = (name) => new Float32Array(read(name).buffer);
+
+const results = await smoke(await import('sparsimd'), {
+  model: read('model.onnx'),
+  image: floats('image.f32'),
+  logits: floats('logits.f32'),
+  relaxed: process.argv[2] === 'true',
+  compiles: true,
+  inline: () => import('sparsimd/inline'),
+});
+console.log(JSON.stringify(results));

@@ -1,0 +1,211 @@
+/**
+ * One list of checks that every runtime must pass. Plain ES module: no Node, no DOM, nothing but the language and what `env`
+ * hands in.
+ *
+ * @typedef {object} SmokeEnv
+ * @property {Uint8Array} model an .onnx file: `image` [N, 1, 96, 96] → `logits` [N, 10], pruned in groups of 4
+ * @property {Float32Array} image one input
+ * @property {Float32Array} logits what the network answers to it, from the framework that trained it
+ * @property {boolean} relaxed whether this runtime is known to have relaxed SIMD
+ * @property {boolean} compiles whether it may compile WebAssembly from bytes; edge workers may not
+ * @property {() => Promise<object>} [inline] imports the entry with the wasm inside
+ * @property {string} [missing] a URL that answers 404 with an HTML page
+ * @property {string} [modelUrl] where `model` can be fetched
+ *
+ * @typedef {{ name: string, ok: boolean, detail: string }} SmokeResult
+ */
+
+const TOLERANCE = 1e-3;
+const DIMS = [1, 1, 96, 96];
+
+/** Firefox leaves the message out of the stack. */
+const report = (error) => (error?.stack?.includes(error.message) ? error.stack : `${error}\n${error?.stack ?? ''}`);
+
+/** Largest difference relative to the largest expected value. */
+function difference(actual, expected) {
+  let worst = actual.length === expected.length ? 0 : Number.NaN;
+  let scale = 0;
+  for (let i = 0; i < expected.length; i++) {
+    worst = Math.max(worst, Math.abs(actual[i] - expected[i]));
+    scale = Math.max(scale, Math.abs(expected[i]));
+  }
+  return worst / scale;
+}
+
+function close(actual, expected) {
+  const d = difference(actual, expected);
+  if (!(d <= TOLERANCE)) throw new Error(`relative difference ${d}, at most ${TOLERANCE} allowed`);
+  return `relative difference ${d.toExponential(1)}`;
+}
+
+function equal(actual, expected, what) {
+  if (actual !== expected) throw new Error(`${what}: expected ${expected}, got ${actual}`);
+}
+
+/** Expects `act` to fail with one of sparsimd's errors, named and coded as documented. */
+async function rejects(sparsimd, errorName, code, text, act) {
+  let error;
+  try {
+    await act();
+  } catch (e) {
+    error = e;
+  }
+  if (!error) throw new Error(`expected ${errorName}, nothing was thrown`);
+  if (!(error instanceof sparsimd[errorName])) throw new Error(`expected ${errorName}, got ${report(error)}`);
+  equal(error.name, errorName, 'error.name');
+  equal(error.code, code, 'error.code');
+  if (!text.test(error.message)) throw new Error(`expected a message like ${text}, got: ${error.message}`);
+  return error.message;
+}
+
+/** What a page learns whose Content-Security-Policy forbids WebAssembly. @returns {Promise<SmokeResult>} */
+export async function smokeForbidden({ Engine, UnsupportedError }) {
+  const name = "a policy without 'wasm-unsafe-eval': UnsupportedError";
+  try {
+    await Engine.create();
+    return { name, ok: false, detail: 'nothing was thrown' };
+  } catch (error) {
+    return {
+      name,
+      ok: error instanceof UnsupportedError && /wasm-unsafe-eval/.test(error.message),
+      detail: String(error),
+    };
+  }
+}
+
+/**
+ * @param {object} sparsimd the package's namespace
+ * @param {SmokeEnv} env
+ * @returns {Promise<SmokeResult[]>}
+ */
+export async function smoke(sparsimd, env) {
+  const { Engine, Model, Tensor } = sparsimd;
+  const feeds = () => ({ image: new Tensor('float32', env.image, DIMS) });
+  /** Loads, hands the model to `use`, disposes. */
+  const withModel = async (options, use, api = sparsimd) => {
+    const model = await api.Model.load(env.model, options);
+    try {
+      return await use(model);
+    } finally {
+      model.dispose();
+    }
+  };
+  const fails = (errorName, code, text, act) => rejects(sparsimd, errorName, code, text, act);
+
+  const checks = {
+    async 'picks the best instruction set and says why'() {
+      const engine = await Engine.create();
+      const { info } = engine;
+      engine.dispose();
+      equal(info.isa, env.relaxed ? 'relaxed' : 'simd128', 'isa');
+      if (!info.why) throw new Error('info.why is empty');
+      return `${info.isa}: ${info.why}`;
+    },
+    async 'simd128, pinned: logits as the reference'() {
+      return withModel({ isa: 'simd128' }, (model) => {
+        equal(model.engine.info.isa, 'simd128', 'isa');
+        return close(model.runSync(feeds()).logits.data, env.logits);
+      });
+    },
+    async 'relaxed: logits as the reference, or a refusal'() {
+      if (!env.relaxed) {
+        return fails('UnsupportedError', 'UNSUPPORTED', /relaxed/, () => Model.load(env.model, { isa: 'relaxed' }));
+      }
+      return withModel({ isa: 'relaxed' }, async (model) => close((await model.run(feeds())).logits.data, env.logits));
+    },
+    async 'sparsity off: the same logits'() {
+      return withModel({ sparsity: 'off' }, (model) => close(model.runSync(feeds()).logits.data, env.logits));
+    },
+    async 'a batch of two: each image answered alike'() {
+      const two = new Float32Array(2 * env.image.length);
+      two.set(env.image);
+      two.set(env.image, env.image.length);
+      return withModel({}, (model) => {
+        const { dims, data } = model.runSync({ image: new Tensor('float32', two, [2, ...DIMS.slice(1)]) }).logits;
+        equal(dims.join(), '2,10', 'dims');
+        return `${close(data.subarray(0, 10), env.logits)}; ${close(data.subarray(10), env.logits)}`;
+      });
+    },
+    async 'two models on one engine do not disturb each other'() {
+      const engine = await Engine.create();
+      const first = await Model.load(env.model, { engine });
+      const second = await Model.load(env.model, { engine, sparsity: 'off' });
+      first.runSync(feeds());
+      second.runSync(feeds());
+      first.dispose();
+      const detail = close(second.runSync(feeds()).logits.data, env.logits);
+      engine.dispose();
+      return detail;
+    },
+    async 'wrong input name: InputError'() {
+      return withModel({}, (model) =>
+        fails('InputError', 'INPUT', /"picture".*"image"/, () => model.runSync({ picture: feeds().image })),
+      );
+    },
+    async 'wrong input shape: InputError'() {
+      const flat = new Tensor('float32', env.image, [1, env.image.length]);
+      return withModel({}, (model) =>
+        fails('InputError', 'INPUT', /"image".*96.*9216/, () => model.runSync({ image: flat })),
+      );
+    },
+    async 'use after dispose: DisposedError'() {
+      const model = await Model.load(env.model);
+      model.dispose();
+      model.dispose();
+      return fails('DisposedError', 'DISPOSED', /dispose/, () => model.runSync(feeds()));
+    },
+    async 'a truncated model: ModelFormatError'() {
+      return fails('ModelFormatError', 'MODEL_FORMAT', /./, () => Model.load(env.model.subarray(0, 100_000)));
+    },
+    async 'an HTML page in place of the wasm: AssetError'() {
+      const wasm = new TextEncoder().encode('<!doctype html><title>404</title>');
+      return fails('AssetError', 'ASSET', /HTML/, () => Model.load(env.model, { wasm }));
+    },
+    async 'an aborted load rejects with the reason'() {
+      const reason = new Error('changed my mind');
+      let got;
+      await Model.load(env.model, { signal: AbortSignal.abort(reason) }).catch((e) => {
+        got = e;
+      });
+      equal(got, reason, 'rejection');
+      return 'rejected';
+    },
+  };
+  if (env.inline) {
+    checks['the entry with the wasm inside'] = async () => {
+      const api = await env.inline();
+      if (!env.compiles) {
+        return rejects(api, 'UnsupportedError', 'UNSUPPORTED', /wasm: module/, () => api.Model.load(env.model));
+      }
+      const image = new api.Tensor('float32', env.image, DIMS);
+      return withModel({}, (model) => close(model.runSync({ image }).logits.data, env.logits), api);
+    };
+  }
+  if (env.missing) {
+    checks['a wasm URL that is not there: AssetError'] = () =>
+      fails('AssetError', 'ASSET', /404/, () => Model.load(env.model, { wasm: env.missing }));
+  }
+  if (env.modelUrl) {
+    checks['a model by URL, with progress'] = async () => {
+      let loaded = 0;
+      const onProgress = (p) => {
+        if (p.phase === 'fetch') loaded = p.loaded;
+      };
+      const model = await Model.load(env.modelUrl, { onProgress });
+      const detail = close(model.runSync(feeds()).logits.data, env.logits);
+      model.dispose();
+      equal(loaded, env.model.length, 'bytes reported');
+      return detail;
+    };
+  }
+
+  const results = [];
+  for (const [name, check] of Object.entries(checks)) {
+    try {
+      results.push({ name, ok: true, detail: String(await check()) });
+    } catch (error) {
+      results.push({ name, ok: false, detail: report(error) });
+    }
+  }
+  return results;
+}
