@@ -7,6 +7,7 @@ import { optimise } from './graph/passes.ts';
 import type { Place } from './graph/place.ts';
 import { type Draft, draft, type Plan, type Step } from './graph/plan.ts';
 import { type Sparsity, Weights } from './graph/weights.ts';
+import type { OpTable } from './ops/types.ts';
 import { ARRAYS, sizeOf, Tensor, type TensorType } from './tensor.ts';
 
 /** What a model is read from: a path or URL, the bytes of an .onnx file, a Response, or a graph already made. */
@@ -71,6 +72,7 @@ export class Model {
   readonly inputs: readonly ValueInfo[];
   readonly outputs: readonly ValueInfo[];
   private readonly graph: Graph;
+  private readonly ops: OpTable;
   private readonly weights: Weights;
   private readonly ownsEngine: boolean;
   private readonly drafts = new Map<string, Draft & { plan?: Plan; base?: number }>();
@@ -79,12 +81,13 @@ export class Model {
   private workspace = { at: 0, bytes: 0 };
   private disposed = false;
 
-  private constructor(graph: Graph, engine: Engine, ownsEngine: boolean, sparsity: Sparsity) {
+  private constructor(graph: Graph, engine: Engine, ownsEngine: boolean, sparsity: Sparsity, ops: OpTable) {
     this.engine = engine;
     this.ownsEngine = ownsEngine;
     this.inputs = graph.inputs.map((i) => ({ ...i }));
     this.outputs = graph.outputs.map((o) => ({ ...o }));
-    this.graph = optimise(graph);
+    this.ops = ops;
+    this.graph = optimise(graph, ops);
     this.weights = new Weights(engine, sparsity);
   }
 
@@ -98,15 +101,16 @@ export class Model {
     if (sparsity !== 'auto' && sparsity !== 'off') throw new ArgumentTypeError('sparsity', "'auto' or 'off'", sparsity);
     signal?.throwIfAborted();
     // A failed engine must not leave the other promise unhandled, and bytes come before the reader is needed.
-    const [engine, graph] = await Promise.all([
+    const [engine, graph, { OPS }] = await Promise.all([
       options.engine ?? Engine.create(options),
       isGraph(source) ? structuredGraph(source) : readModel(source, options),
+      import('./ops/index.ts'),
     ]);
     try {
       engine.check();
       signal?.throwIfAborted();
       onProgress?.({ phase: 'prepare', loaded: 0, total: 1 });
-      const model = new Model(graph, engine, !options.engine, sparsity);
+      const model = new Model(graph, engine, !options.engine, sparsity, OPS);
       model.prepare();
       signal?.throwIfAborted();
       onProgress?.({ phase: 'prepare', loaded: 1, total: 1 });
@@ -270,7 +274,7 @@ export class Model {
   }
 
   private build(types: Map<string, TensorType>, known: Map<string, Tensor>, key: string | undefined): Draft {
-    const made = draft(this.graph, types, known, this.weights, this.engine);
+    const made = draft(this.graph, types, known, this.weights, this.engine, this.ops);
     if (key) {
       this.drafts.set(key, made);
       if (this.drafts.size > MAX_PLANS) this.drafts.delete(this.drafts.keys().next().value!);

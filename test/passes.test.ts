@@ -5,6 +5,7 @@ import { interpret } from '../src/graph/interpret.ts';
 import type { Graph } from '../src/graph/ir.ts';
 import { optimise } from '../src/graph/passes.ts';
 import { readOnnxSync, readTensorProto } from '../src/onnx/index.ts';
+import { OPS } from '../src/ops/index.ts';
 import { Tensor } from '../src/tensor.ts';
 import { difference, f32, graph, node, prune } from './support/models.ts';
 
@@ -17,7 +18,7 @@ const copy = (g: Graph): Graph => ({
 /** Optimises and compares; returns the operators that are left. */
 function check(g: Graph, feeds: Record<string, Tensor>): string[] {
   const before = interpret(g, feeds);
-  const after = optimise(copy(g));
+  const after = optimise(copy(g), OPS);
   const results = interpret(after, feeds);
   for (const name of Object.keys(before)) expect(difference(results[name], before[name])).toBeLessThan(1e-5);
   return after.nodes.map((n) => n.op);
@@ -53,7 +54,7 @@ test('batch norm and per-channel scales and shifts fold into the convolution bef
   };
   const g = graph({ x: [1, 4, 7, 7] }, ['y'], nodes, constants);
   expect(check(g, { x: f32([1, 4, 7, 7], 9) })).toEqual(['Conv']);
-  const folded = optimise(copy(g));
+  const folded = optimise(copy(g), OPS);
   const weights = folded.constants.get(folded.nodes[0].inputs[1])!;
   expect(weights.data.filter((v) => v === 0).length).toBe(w.data.filter((v) => v === 0).length);
 });

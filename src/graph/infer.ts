@@ -1,6 +1,5 @@
 /** Types, shapes and, where they follow from constants or shapes, values of everything in a graph. */
 import { describe, InputError, ModelFormatError, UnsupportedError, UnsupportedOpError } from '../errors.ts';
-import { OPS } from '../ops/index.ts';
 import type { Known, OpDef, OpTable } from '../ops/types.ts';
 import { Tensor, type TensorType } from '../tensor.ts';
 import { type Graph, type Node, needsOf } from './ir.ts';
@@ -129,8 +128,8 @@ export interface Specialized {
 export function specialize(
   graph: Graph,
   inputTypes: ReadonlyMap<string, TensorType>,
-  known: ReadonlyMap<string, Tensor> = new Map(),
-  ops: OpTable = OPS,
+  known: ReadonlyMap<string, Tensor>,
+  ops: OpTable,
 ): Specialized {
   checkInputs(graph, inputTypes);
   const values = new Map<string, Known>();
@@ -192,14 +191,6 @@ export function specialize(
   }
   return { graph: { ...graph, nodes, constants }, values };
 }
-
-/** The types, shapes and known values of everything in the graph: {@link specialize} without the graph. */
-export const inferGraph = (
-  graph: Graph,
-  inputTypes: ReadonlyMap<string, TensorType>,
-  known?: ReadonlyMap<string, Tensor>,
-  ops?: OpTable,
-): Map<string, Known> => specialize(graph, inputTypes, known, ops).values;
 
 /** The graph inputs that a value depends on. */
 export function ancestorsOf(graph: Graph, value: string): Set<string> {

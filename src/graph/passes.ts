@@ -6,7 +6,7 @@
 
 import { SparsimdError } from '../errors.ts';
 import { float } from '../ops/attrs.ts';
-import { OPS } from '../ops/index.ts';
+import type { OpTable } from '../ops/types.ts';
 import { sizeOf, Tensor } from '../tensor.ts';
 import { evalNode, inferNode } from './infer.ts';
 import type { Graph, Node } from './ir.ts';
@@ -16,8 +16,8 @@ import { Rewriter, removeDead } from './rewrite.ts';
 const FOLD_LIMIT = 2 ** 24;
 
 /** Optimises in place and returns the graph. */
-export function optimise(graph: Graph): Graph {
-  foldConstants(graph);
+export function optimise(graph: Graph, ops: OpTable): Graph {
+  foldConstants(graph, ops);
   dropIdentities(graph);
   removeDead(graph);
   foldScales(graph);
@@ -27,10 +27,10 @@ export function optimise(graph: Graph): Graph {
 }
 
 /** Evaluates nodes that read constants only. */
-function foldConstants(graph: Graph): void {
+function foldConstants(graph: Graph, ops: OpTable): void {
   graph.nodes = graph.nodes.filter((node) => {
-    if (!Object.hasOwn(OPS, node.op) || !node.inputs.every((n) => !n || graph.constants.has(n))) return true;
-    const op = OPS[node.op];
+    if (!Object.hasOwn(ops, node.op) || !node.inputs.every((n) => !n || graph.constants.has(n))) return true;
+    const op = ops[node.op];
     const inputs = node.inputs.map((n) => graph.constants.get(n));
     let outputs: Tensor[];
     try {

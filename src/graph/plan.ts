@@ -4,7 +4,7 @@
  */
 import type { Engine } from '../engine.ts';
 import { type Lifetime, planMemory } from '../memory/planner.ts';
-import type { Known } from '../ops/types.ts';
+import type { Known, OpTable } from '../ops/types.ts';
 import type { Tensor, TensorType } from '../tensor.ts';
 import { specialize } from './infer.ts';
 import { type Graph, type Node, needsOf } from './ir.ts';
@@ -53,9 +53,10 @@ export function draft(
   known: Map<string, Tensor>,
   weights: Weights,
   engine: Engine,
+  ops: OpTable,
 ): Draft {
-  const { graph: straight, values } = specialize(graph, inputs, known);
-  const lowerings = new GraphLowering(straight, values, weights).run();
+  const { graph: straight, values } = specialize(graph, inputs, known, ops);
+  const lowerings = new GraphLowering(straight, values, weights, ops).run();
   return place(straight, values, lowerings, engine);
 }
 
@@ -74,7 +75,7 @@ class GraphLowering {
   private readonly graph: Graph;
   private readonly values: ReadonlyMap<string, Known>;
 
-  constructor(graph: Graph, values: ReadonlyMap<string, Known>, weights: Weights) {
+  constructor(graph: Graph, values: ReadonlyMap<string, Known>, weights: Weights, ops: OpTable) {
     this.graph = graph;
     this.values = values;
     this.outputs = new Set(graph.outputs.map((o) => o.name));
@@ -86,6 +87,7 @@ class GraphLowering {
       packed: (id, make) => weights.packed(id, make),
       view: (type, at, length) => weights.engine.arena.view(type, at, length),
       memoryBytes: () => weights.engine.arena.size,
+      ops,
       weights,
     };
   }

@@ -1,7 +1,6 @@
 /** The last resort of lowering: the operator's scalar definition, run on views of the engine's memory. Any type. */
-import { refuse } from '../../ops/attrs.ts';
-import { OPS } from '../../ops/index.ts';
 import { type DType, Tensor } from '../../tensor.ts';
+import { opOf } from '../infer.ts';
 import { type Node, needsOf } from '../ir.ts';
 import type { Place } from '../place.ts';
 import type { LowerContext, Lowered, Slot } from './types.ts';
@@ -10,8 +9,7 @@ import type { LowerContext, Lowered, Slot } from './types.ts';
 export type View = <T extends DType>(type: T, at: number, length: number) => Tensor<T>['data'];
 
 export function host(node: Node, ctx: LowerContext): Lowered {
-  const op = OPS[node.op];
-  if (!op) throw refuse(node, 'not implemented');
+  const op = opOf(node, ctx.ops);
   const plain = (name: string): Slot => ({ name, layout: 0 });
   const reads = [...new Set(needsOf(node))].filter((n) => !ctx.known(n).value).map(plain);
   const writes = node.outputs.filter(Boolean).map(plain);

@@ -1,6 +1,6 @@
 /** What lowering turns a node into, and what a lowering rule may ask. */
 import type { KernelCall } from '../../kernel/call.ts';
-import type { Known } from '../../ops/types.ts';
+import type { Known, OpTable } from '../../ops/types.ts';
 import type { DataOf, DType, Tensor } from '../../tensor.ts';
 import type { Node } from '../ir.ts';
 import type { Layout, Place } from '../place.ts';
@@ -65,6 +65,8 @@ export interface LowerContext {
   view<T extends DType>(type: T, at: number, length: number): DataOf<T>;
   /** Bytes of the whole memory now. */
   memoryBytes(): number;
+  /** The operators' definitions. */
+  readonly ops: OpTable;
   readonly weights: WeightChooser;
 }
 
@@ -77,7 +79,7 @@ export interface Choice {
   /** Kernel name of the SpMM variant, its weight format and its panel lanes. */
   readonly variant: string;
   readonly format: string;
-  readonly lanes: number;
+  readonly lanes: Layout;
   /** Predicted time of the choice and of the best dense kernel, ns. */
   readonly ns: number;
   readonly denseNs: number;
