@@ -1,0 +1,189 @@
+import { execFileSync } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { gzipSync } from 'node:zlib';
+import { build } from 'esbuild';
+import ts from 'typescript';
+import { describe, expect, test } from 'vitest';
+
+/** What a user of the published package gets. Needs a finished build in dist/, which `npm test` makes. */
+
+const manifest = JSON.parse(readFileSync('package.json', 'utf8'));
+const gzipped = (file: string) => gzipSync(readFileSync(file), { level: 9 }).length;
+const KILOBYTE = 1000;
+
+type Target = string | Record<string, string>;
+const entries = Object.entries(manifest.exports as Record<string, Target>);
+const bundles = readdirSync('dist', { recursive: true, encoding: 'utf8' })
+  .filter((f) => f.endsWith('.js') && f !== 'cli.js')
+  .map((f) => `dist/${f}`);
+
+describe('manifest', () => {
+  test('has no dependencies and runs nothing at installation', () => {
+    for (const key of ['dependencies', 'optionalDependencies', 'peerDependencies', 'bundleDependencies']) {
+      expect(Object.keys(manifest[key] ?? {}), key).toEqual([]);
+    }
+    expect(Object.keys(manifest.scripts)).not.toEqual(
+      expect.arrayContaining([expect.stringMatching(/install|^prepare$/)]),
+    );
+  });
+
+  test('is ESM without side effects, for every Node from 20', () => {
+    expect(manifest).toMatchObject({
+      type: 'module',
+      sideEffects: false,
+      engines: { node: expect.stringMatching(/^>=20/) },
+    });
+  });
+
+  test.each(entries)('export %s: every target exists', (_, target) => {
+    for (const file of typeof target === 'string' ? [target] : Object.values(target)) {
+      expect(existsSync(file.replace(/\*$/, '')), file).toBe(true);
+    }
+  });
+
+  test.each(entries.filter(([, target]) => typeof target === 'object'))(
+    'export %s: types come first and default last',
+    (_, target) => {
+      const conditions = Object.keys(target);
+      expect(conditions[0]).toBe('types');
+      expect(conditions.at(-1)).toBe('default');
+    },
+  );
+
+  test('every runtime has its entry', () => {
+    expect(Object.keys(manifest.exports['.'])).toEqual(
+      expect.arrayContaining(['types', 'workerd', 'deno', 'bun', 'node', 'default']),
+    );
+    for (const path of ['./core', './inline', './onnx', './wasm/*', './package.json']) {
+      expect(manifest.exports).toHaveProperty([path]);
+    }
+  });
+
+  test('commands are scripts of Node', () => {
+    for (const file of Object.values<string>(manifest.bin)) {
+      expect(readFileSync(file, 'utf8').split('\n')[0]).toBe('#!/usr/bin/env node');
+    }
+  });
+});
+
+describe('types', () => {
+  test('a strict TypeScript project can use every entry', () => {
+    const modules = entries.filter(([, target]) => typeof target === 'object').map(([path]) => path.slice(1));
+    const lines = modules.map((path, i) => `import * as m${i} from '${manifest.name}${path}'; export { m${i} };`);
+    const source = [
+      ...lines,
+      `import { Model, Tensor } from '${manifest.name}';`,
+      'export const answer: Promise<Float32Array> = Model.load(new Uint8Array(8), { isa: "simd128", sparsity: "off" })',
+      "  .then((m) => m.run({ image: new Tensor('float32', new Float32Array(4), [1, 4]) }))",
+      "  .then((r) => r['logits']!.data as Float32Array);",
+      '// @ts-expect-error: no such instruction set',
+      'export const wrong = Model.load(new Uint8Array(8), { isa: "avx" });',
+    ].join('\n');
+    const file = `${process.cwd()}/consumer.mts`;
+    const options: ts.CompilerOptions = {
+      strict: true,
+      exactOptionalPropertyTypes: true,
+      noUncheckedIndexedAccess: true,
+      noEmit: true,
+      types: [],
+      target: ts.ScriptTarget.ES2022,
+      module: ts.ModuleKind.NodeNext,
+      lib: ['lib.es2022.d.ts', 'lib.dom.d.ts', 'lib.esnext.disposable.d.ts'],
+    };
+    const host = ts.createCompilerHost(options);
+    const { fileExists, getSourceFile, readFile } = host;
+    host.fileExists = (f) => f === file || fileExists(f);
+    host.readFile = (f) => (f === file ? source : readFile(f));
+    host.getSourceFile = (f, language) =>
+      f === file ? ts.createSourceFile(f, source, language) : getSourceFile.call(host, f, language);
+    const diagnostics = ts.getPreEmitDiagnostics(ts.createProgram([file], options, host));
+    expect(ts.formatDiagnostics(diagnostics, host)).toBe('');
+  });
+});
+
+/** Ids of a module's sections, read off the binary: Node 20 cannot compile the relaxed one. */
+function sections(bytes: Uint8Array): number[] {
+  const ids: number[] = [];
+  for (let at = 8; at < bytes.length; ) {
+    ids.push(bytes[at++]);
+    let size = 0;
+    let shift = 0;
+    let byte: number;
+    do {
+      byte = bytes[at++];
+      size += (byte & 0x7f) * 2 ** shift;
+      shift += 7;
+    } while (byte & 0x80);
+    at += size;
+  }
+  return ids;
+}
+
+describe.each(['simd128', 'relaxed'])('%s module', (isa) => {
+  const file = `dist/wasm/sparsimd.${isa}.wasm`;
+  const SECTION = { import: 2, export: 7, start: 8, code: 10, data: 11 };
+
+  test('imports nothing, so that every way of loading wasm takes it', () => {
+    const ids = sections(readFileSync(file));
+    expect(ids).toEqual(expect.arrayContaining([SECTION.export, SECTION.code]));
+    for (const id of [SECTION.import, SECTION.start, SECTION.data]) expect(ids).not.toContain(id);
+  });
+
+  test('is at most 60 kB gzipped', () => {
+    expect(gzipped(file)).toBeLessThanOrEqual(60 * KILOBYTE);
+  });
+});
+
+describe('bundles', () => {
+  test('the web entry without the ONNX reader is at most 20 kB gzipped', async () => {
+    const { metafile } = await build({
+      entryPoints: ['dist/index.web.js'],
+      bundle: true,
+      splitting: true,
+      format: 'esm',
+      metafile: true,
+      write: false,
+      outdir: 'unused',
+      logLevel: 'silent',
+    });
+    const loaded = new Set<string>();
+    const later = new Set<string>();
+    const visit = (file: string) => {
+      if (loaded.has(file)) return;
+      loaded.add(file);
+      for (const { path, kind } of metafile.inputs[file].imports) {
+        if (kind === 'import-statement') visit(path);
+        else later.add(path);
+      }
+    };
+    visit('dist/index.web.js');
+    expect([...later].filter((f) => !loaded.has(f))).not.toEqual([]);
+    const sizes = Object.fromEntries([...loaded].map((f) => [f, gzipped(f)]));
+    const total = Object.values(sizes).reduce((a, b) => a + b, 0);
+    expect(total, JSON.stringify(sizes)).toBeLessThanOrEqual(20 * KILOBYTE);
+  });
+
+  test.each(bundles.filter((f) => !/index\.node|chunks\/node|\/onnx\.js/.test(f)))(
+    '%s needs nothing of Node',
+    (file) => {
+      expect(readFileSync(file, 'utf8').match(/\b(from|import)\W*["']node:|\brequire\(/)).toBeNull();
+    },
+  );
+
+  test('the edge entry asks for no URL of its own, which workers do not have', () => {
+    expect(readFileSync('dist/index.workerd.js', 'utf8').includes('import.meta')).toBe(false);
+  });
+});
+
+test('npm publishes the build and the documents, nothing else', () => {
+  const out = execFileSync('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], {
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'ignore'],
+  });
+  const [{ files }] = Object.values(JSON.parse(out)) as [{ files: { path: string }[] }];
+  const paths = files.map(({ path }) => path);
+  const documents = ['package.json', 'README.md', 'CHANGELOG.md', 'LICENSE', 'ARCHITECTURE.md'];
+  expect(paths).toEqual(expect.arrayContaining(documents));
+  expect(paths.filter((p) => !documents.includes(p) && !p.startsWith('dist/'))).toEqual([]);
+  expect(paths.filter((p) => /\.(map|test\.\w+|tsbuildinfo)$/.test(p))).toEqual([]);
+});
