@@ -3,7 +3,8 @@ import { align } from '../memory/arena.ts';
 import { bytesOf, sizeOf, type TensorType } from '../tensor.ts';
 
 /** 0: plain row-major; otherwise the lanes L of panels X[N][ceil(P/L)][C][L] of a value [N][C][spatial…]. */
-export type Layout = 0 | 8 | 16 | 32;
+export type Layout = 0 | Lanes;
+export type Lanes = 8 | 16 | 32;
 
 export interface Geometry {
   readonly layout: Layout;

@@ -11,13 +11,13 @@ export interface Variant {
   /** Weight format, where the op has more than one. */
   readonly format?: 'dense' | 'csr' | 'group2' | 'group4';
   /** Lanes of a panel of its input or output; 0 where it has none. */
-  readonly lanes: number;
+  readonly lanes: 0 | 8 | 16 | 32;
   /** Output channels of a tile; 0 where it has none. */
   readonly channels: number;
 }
 
 /** Rows of a family that has no channel tile. */
-const family = (op: string, lanes: number, names: string): Variant[] =>
+const family = (op: string, lanes: Variant['lanes'], names: string): Variant[] =>
   names.split(' ').map((name) => ({ name, op, lanes, channels: 0 }));
 
 export const VARIANTS: readonly Variant[] = [

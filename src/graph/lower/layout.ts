@@ -1,6 +1,6 @@
 /** Conversions between layouts, inserted where a reader wants another than the writer gave. */
 import { packPanelsCalls, unpackPanelsCalls } from '../../kernel/layout.ts';
-import type { Layout } from '../place.ts';
+import type { Lanes, Layout } from '../place.ts';
 import type { Lowered } from './types.ts';
 
 /** Plain to panels (from = 0) or panels to plain (to = 0). */
@@ -17,7 +17,7 @@ export function convert(name: string, from: Layout, to: Layout): Lowered {
           y: y.at + n * y.imageStride,
           channels: x.channels,
           pixels: x.pixels,
-          lanes: to || from,
+          lanes: (to || from) as Lanes,
           panelStride: to ? y.panelStride : x.panelStride,
         }),
       ).flat(),

@@ -3,7 +3,7 @@ import type { KernelCall } from '../../kernel/call.ts';
 import type { Known, OpTable } from '../../ops/types.ts';
 import type { DataOf, DType, Tensor } from '../../tensor.ts';
 import type { Node } from '../ir.ts';
-import type { Layout, Place } from '../place.ts';
+import type { Lanes, Layout, Place } from '../place.ts';
 
 /** A value as a rule reads or writes it: in one layout. */
 export interface Slot {
@@ -79,7 +79,7 @@ export interface Choice {
   /** Kernel name of the SpMM variant, its weight format and its panel lanes. */
   readonly variant: string;
   readonly format: string;
-  readonly lanes: Layout;
+  readonly lanes: Lanes;
   /** Predicted time of the choice and of the best dense kernel, ns. */
   readonly ns: number;
   readonly denseNs: number;
