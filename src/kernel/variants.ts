@@ -25,4 +25,6 @@ export const VARIANTS: readonly Variant[] = [
   ...family('layout', 16, 'f32_plain_pack_16 f32_panels_unpack_16'),
   ...family('layout', 32, 'f32_plain_pack_32 f32_panels_unpack_32'),
   ...family('layout', 0, 'f32_plain_transpose f32_tokens_pack f32_tokens_unpack'),
+  ...family('pool', 0, 'f32_plain_maxpool f32_plain_averagepool f32_panels_global_average f32_panels_global_max'),
+  ...family('pool', 0, 'f32_plain_reduce_sum f32_plain_reduce_max f32_plain_reduce_min'),
 ];
