@@ -53,9 +53,9 @@ class Reader {
   readonly external: External;
   readonly functions = new Map<string, FunctionProto>();
   readonly ranks = new Map<string, number>();
-  /** Unique value names. */
-  private taken = new Set<string>();
-  private nodeNames = new Set<string>();
+  /** Unique value names, and the number to try next for each. */
+  private taken = new Map<string, number>();
+  private nodeNames = new Map<string, number>();
   private count = 0;
 
   constructor(file: Uint8Array, external: External) {
@@ -117,10 +117,16 @@ class Reader {
     for (const name of n.outputs ?? []) if (name) this.declare(scope, name, `node "${n.name || n.op}"`);
   }
 
-  unique(name: string, among: Set<string>): string {
+  /** The name, or the name with a number that makes it one not yet there. */
+  unique(name: string, among: Map<string, number>): string {
     let unique = name;
-    for (let i = 1; among.has(unique); i++) unique = `${name}_${i}`;
-    among.add(unique);
+    let i = among.get(name);
+    if (i !== undefined) {
+      while (among.has((unique = `${name}_${i}`))) i++;
+      // Where to go on looking, so that many of one name take no time.
+      among.set(name, i + 1);
+    }
+    among.set(unique, 1);
     return unique;
   }
 
