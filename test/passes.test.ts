@@ -103,6 +103,18 @@ test('gates become one operator, constants fold, identities and dead nodes go', 
   expect(check(g, { x: f32([3, 4], 3, 4) })).toEqual(['Swish', 'HardSwish', 'Mul']);
 });
 
+test('a hard swish written out becomes one operator', () => {
+  const scalar = (v: number) => new Tensor('float32', [v], []);
+  const nodes = [
+    node('Add', ['x', 'three'], ['a']),
+    node('Clip', ['a', 'zero', 'six'], ['b0']),
+    node('Mul', ['x', 'b0'], ['c']),
+    node('Div', ['c', 'six'], ['y']),
+  ];
+  const g = graph({ x: [5, 7] }, ['y'], nodes, { three: scalar(3), zero: scalar(0), six: scalar(6) });
+  expect(check(g, { x: f32([5, 7], 3, 6) })).toEqual(['HardSwish']);
+});
+
 test('an output keeps its name when its node is an identity', () => {
   const g = graph({ x: [3] }, ['y'], [node('Relu', ['x'], ['r']), node('Identity', ['r'], ['y'])]);
   check(g, { x: f32([3]) });

@@ -132,24 +132,52 @@ function foldScales(graph: Graph): void {
   }
 }
 
-/** x * Sigmoid(x) is Swish, x * HardSigmoid(x, 1/6, 1/2) is HardSwish. */
+/** x * Sigmoid(x) is Swish; x * HardSigmoid(x, 1/6, 1/2) and x * Clip(x + 3, 0, 6) / 6 are HardSwish. */
 function fuseGates(graph: Graph): void {
   const rw = new Rewriter(graph);
   for (const mul of [...graph.nodes]) {
     if (mul.op !== 'Mul') continue;
     for (const [x, gated] of [mul.inputs, [...mul.inputs].reverse()]) {
       const gate = rw.writer(gated);
-      if (!gate || gate.inputs[0] !== x || rw.onlyReader(gated) !== mul) continue;
-      const hard =
-        gate.op === 'HardSigmoid' &&
-        Math.abs(float(gate, 'alpha', 0.2) - 1 / 6) < 1e-6 &&
-        Math.abs(float(gate, 'beta', 0.5) - 0.5) < 1e-6;
-      if (!hard && gate.op !== 'Sigmoid') continue;
-      mul.op = hard ? 'HardSwish' : 'Swish';
+      if (!gate || rw.onlyReader(gated) !== mul) continue;
+      const clipped = gate.op === 'Clip' ? clippedGate(gate, x, mul, rw) : undefined;
+      const simple = gate.inputs[0] === x && (gate.op === 'Sigmoid' || isHardSigmoid(gate));
+      if (!clipped && !simple) continue;
+      mul.op = gate.op === 'Sigmoid' ? 'Swish' : 'HardSwish';
       mul.inputs = [x];
       mul.attrs = {};
-      rw.remove([gate]);
+      if (clipped) rw.absorb(mul, clipped.div);
+      rw.remove([gate, ...(clipped ? [clipped.add] : [])]);
       break;
     }
   }
+}
+
+const isHardSigmoid = (gate: Node): boolean =>
+  gate.op === 'HardSigmoid' &&
+  Math.abs(float(gate, 'alpha', 0.2) - 1 / 6) < 1e-6 &&
+  Math.abs(float(gate, 'beta', 0.5) - 0.5) < 1e-6;
+
+/** The rest of x * Clip(x + 3, 0, 6) / 6 around its Clip, as paddle exports it. */
+function clippedGate(clip: Node, x: string, mul: Node, rw: Rewriter): { add: Node; div: Node } | undefined {
+  const is = (name: string | undefined, value: number) => {
+    const t = rw.constant(name);
+    return t?.type === 'float32' && t.size === 1 && t.dims.length < 2 && t.data[0] === value;
+  };
+  const add = rw.writer(clip.inputs[0]);
+  const div = rw.onlyReader(mul.outputs[0]);
+  const fits =
+    is(clip.inputs[1], 0) &&
+    is(clip.inputs[2], 6) &&
+    add?.op === 'Add' &&
+    rw.onlyReader(add.outputs[0]) === clip &&
+    add.inputs.includes(x) &&
+    is(
+      add.inputs.find((n) => n !== x),
+      3,
+    ) &&
+    div?.op === 'Div' &&
+    div.inputs[0] === mul.outputs[0] &&
+    is(div.inputs[1], 6);
+  return fits ? { add, div } : undefined;
 }
