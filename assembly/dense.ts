@@ -1,4 +1,17 @@
-import { madd } from './isa';
-export function probe_dense(p: usize): void {
-  v128.store(p, madd(v128.load(p), v128.load(p, 16), v128.load(p, 32)));
+import { N0, N1, N2, N4, N6, N8, spmm } from './tile';
+
+export function f32_dense_spmm_8x4(
+  x: usize, xp: usize, y: usize, yp: usize, yc: usize, columns: i32, s: usize, last: usize, min: f32, max: f32, add: i32,
+): void {
+  spmm<N2, N4, N1>(x, xp, y, yp, yc, columns, s, last, min, max, add);
+}
+export function f32_dense_spmm_16x2(
+  x: usize, xp: usize, y: usize, yp: usize, yc: usize, columns: i32, s: usize, last: usize, min: f32, max: f32, add: i32,
+): void {
+  spmm<N4, N2, N1>(x, xp, y, yp, yc, columns, s, last, min, max, add);
+}
+export function f32_dense_spmm_8x6(
+  x: usize, xp: usize, y: usize, yp: usize, yc: usize, columns: i32, s: usize, last: usize, min: f32, max: f32, add: i32,
+): void {
+  spmm<N2, N6, N1>(x, xp, y, yp, yc, columns, s, last, min, max, add);
 }

@@ -1,9 +1,4 @@
 // What the wasm module exports: every kernel family and the ABI version, which the loader compares with src/kernel/abi.ts.
+export * from './csr';
 export * from './dense';
-export * from './layout';
-export * from './pool';
-
-/** Raised whenever a kernel's arguments or a packed layout changes. */
-export function abi_version(): i32 {
-  return 1;
-}
+export * from './group';

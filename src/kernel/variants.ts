@@ -16,15 +16,19 @@ export interface Variant {
   readonly channels: number;
 }
 
-/** Rows of a family that has no channel tile. */
-const family = (op: string, lanes: Variant['lanes'], names: string): Variant[] =>
-  names.split(' ').map((name) => ({ name, op, lanes, channels: 0 }));
+const row = (op: string, format: Variant['format'], lanes: Variant['lanes'], tile: string): Variant => ({
+  name: `f32_${format}_${op}_${tile}`,
+  op,
+  format,
+  lanes,
+  channels: Number(tile.slice(tile.indexOf('x') + 1)),
+});
 
 export const VARIANTS: readonly Variant[] = [
-  ...family('layout', 8, 'f32_plain_pack_8 f32_panels_unpack_8'),
-  ...family('layout', 16, 'f32_plain_pack_16 f32_panels_unpack_16'),
-  ...family('layout', 32, 'f32_plain_pack_32 f32_panels_unpack_32'),
-  ...family('layout', 0, 'f32_plain_transpose f32_tokens_pack f32_tokens_unpack'),
-  ...family('pool', 0, 'f32_plain_maxpool f32_plain_averagepool f32_panels_global_average f32_panels_global_max'),
-  ...family('pool', 0, 'f32_plain_reduce_sum f32_plain_reduce_max f32_plain_reduce_min'),
-];
+  row('spmm', 'csr', 16, '32x1'),
+  row('spmm', 'csr', 16, '16x1'),
+  row('spmm', 'group2', 16, '16x2'),
+  row('spmm', 'group4', 16, '8x4'),
+  row('spmm', 'dense', 16, '8x4'),
+  row('spmm', 'dense', 16, '16x2'),
+  row('spmm', 'dense', 16, '8x6'),

@@ -1,0 +1,3 @@
+import { benchSpmm } from './support/spmm.ts';
+
+benchSpmm(['dense'], 1, 1);

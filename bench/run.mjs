@@ -1,0 +1,46 @@
+// node bench/run.mjs <family> [options]: bundles bench/<family>.bench.ts and runs it in this very Node, whatever its version.
+// Options: --density 0.2  --only <part of a kernel's name>  --ms 300 (time per kernel and shape)  --json <file>
+// The wasm modules must have been built (npm run build:wasm).
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { build } from 'esbuild';
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const scratch = join(root, '.scratch', 'bench');
+mkdirSync(scratch, { recursive: true });
+
+// The ceiling: twelve independent chains of multiply-adds that never leave the registers. Written here and not under
+// assembly/ because no product module should hold it. Its constants are loaded: V8 13.6 would rebuild a splat in every round.
+const madd = { simd128: 'f32x4.add(b, f32x4.mul(c, A))', relaxed: 'f32x4.relaxed_madd(c, A, b)' };
+for (const isa of ['simd128', 'relaxed']) {
+  const out = join(scratch, `roofline.${isa}.wasm`);
+  if (existsSync(out) && statSync(out).mtimeMs > statSync(fileURLToPath(import.meta.url)).mtimeMs) continue;
+  const chains = [...Array(12).keys()].map((i) => `a${i}`);
+  writeFileSync(
+    join(scratch, `${isa}.ts`),
+    `export function roofline(n: i32): f32 {
+  const b = v128.load(64), c = v128.load(80);
+  let ${chains.map((a) => `${a} = b`).join(', ')};
+  for (let i = 0; i < n; i++) { ${chains.map((a) => `${a} = ${madd[isa].replace('A', a)};`).join(' ')} }
+  return f32x4.extract_lane(${chains.reduce((s, a) => `f32x4.add(${s}, ${a})`)}, 0);
+}
+`,
+  );
+  const asc = join(root, 'node_modules/assemblyscript/bin/asc.js');
+  execFileSync(
+    process.execPath,
+    [asc, join(scratch, `${isa}.ts`), '--config', 'none', '-O3', '--runtime', 'stub', '-o', out].concat(
+      isa === 'relaxed' ? ['--enable', 'simd', '--enable', 'relaxed-simd'] : ['--enable', 'simd'],
+    ),
+    { stdio: 'inherit', cwd: root },
+  );
+}
+
+const family = process.argv[2] ?? '';
+const entry = join(root, 'bench', `${family}.bench.ts`);
+if (!existsSync(entry)) throw new Error(`no bench/${family}.bench.ts`);
+const outfile = join(scratch, `${family}-${process.pid}.mjs`);
+await build({ entryPoints: [entry], bundle: true, platform: 'node', format: 'esm', target: 'node20', outfile });
+await import(pathToFileURL(outfile).href);

@@ -1,0 +1,91 @@
+/**
+ * Timing on a machine whose clock and neighbours are not ours. Each sample is flanked by two short runs of the roofline loop;
+ * samples during which the roofline fell more than 10 % below its best are set aside, and what remains gives the median.
+ */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Isa } from './machine.ts';
+
+export interface Case {
+  readonly name: string;
+  run(): void;
+}
+
+export interface Timing {
+  readonly name: string;
+  /** Nanoseconds: the median of the undisturbed samples, and the best of all. */
+  readonly median: number;
+  readonly best: number;
+  /** Undisturbed samples; below 3, `median` is that of the least disturbed five. */
+  readonly kept: number;
+}
+
+const ITERATIONS = 1500;
+
+export class Clock {
+  private readonly loop: (n: number) => number;
+  private readonly seen: number[] = [];
+
+  constructor(isa: Isa) {
+    const bytes = readFileSync(join('.scratch', 'bench', `roofline.${isa}.wasm`));
+    const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes));
+    this.loop = exports.roofline as never;
+    new Float32Array((exports.memory as WebAssembly.Memory).buffer).fill(0.5, 16, 24);
+    const until = performance.now() + 300;
+    while (performance.now() < until) this.sample();
+    this.seen.length = 0;
+    for (let i = 0; i < 200; i++) this.sample();
+  }
+
+  private sample(): number {
+    const t = performance.now();
+    this.loop(ITERATIONS);
+    const gflops = (ITERATIONS * 12 * 8) / (performance.now() - t) / 1e6;
+    this.seen.push(gflops);
+    return gflops;
+  }
+
+  /** GFLOP/s of multiply-adds in registers: the 99th percentile of all samples so far. */
+  get roofline(): number {
+    const s = [...this.seen].sort((a, b) => a - b);
+    return s[Math.floor(s.length * 0.99)];
+  }
+
+  /** Runs the cases in turn for `ms` milliseconds each, longer while the machine is disturbed. */
+  measure(cases: readonly Case[], ms: number): Timing[] {
+    const samples = cases.map(() => [] as { ns: number; roof: number }[]);
+    const repeat = cases.map(({ run }) => {
+      run();
+      const t = performance.now();
+      run();
+      return Math.max(1, Math.round(0.4 / (performance.now() - t)));
+    });
+    const start = performance.now();
+    let roof = this.roofline;
+    const calm = (s: { roof: number }) => s.roof > 0.9 * roof;
+    for (let round = 0; ; round++) {
+      const spent = performance.now() - start;
+      if (round > 4 && spent > ms * cases.length) {
+        roof = this.roofline;
+        if (spent > 4 * ms * cases.length || samples.every((s) => s.filter(calm).length >= 9)) break;
+      }
+      cases.forEach(({ run }, i) => {
+        run();
+        const before = this.sample();
+        const t = performance.now();
+        for (let n = repeat[i]; n > 0; n--) run();
+        const ns = ((performance.now() - t) * 1e6) / repeat[i];
+        samples[i].push({ ns, roof: Math.min(before, this.sample()) });
+      });
+    }
+    return cases.map(({ name }, i) => {
+      const all = samples[i].sort((a, b) => b.roof - a.roof);
+      const kept = all.filter(calm).length;
+      const used = all.slice(0, kept < 3 ? 5 : kept).map((s) => s.ns).sort((a, b) => a - b);
+      return { name, median: used[used.length >> 1], best: Math.min(...all.map((s) => s.ns)), kept };
+    });
+  }
+}
+
+export const geomean = (values: readonly number[]): number =>
+  Math.exp(values.reduce((s, v) => s + Math.log(v), 0) / values.length);
