@@ -1,4 +1,7 @@
-import { N0, N1, N2, N4, N6, N8, spmm } from './tile';
+// Dense kernels: SpMM tiles without indices, the product of two row-major matrices known only at run time, and the
+// fully-connected layer for one to four tokens, whose outputs lie in the lanes.
+import { clamp, madd } from './isa';
+import { N0, N1, N2, N4, N6, get, put, spmm } from './tile';
 
 export function f32_dense_spmm_8x4(
   x: usize, xp: usize, y: usize, yp: usize, yc: usize, columns: i32, s: usize, last: usize, min: f32, max: f32, add: i32,
@@ -14,4 +17,175 @@ export function f32_dense_spmm_8x6(
   x: usize, xp: usize, y: usize, yp: usize, yc: usize, columns: i32, s: usize, last: usize, min: f32, max: f32, add: i32,
 ): void {
   spmm<N2, N6, N1>(x, xp, y, yp, yc, columns, s, last, min, max, add);
+}
+
+/** C rows by 4 V columns of A B, over k inputs, added to what Y holds unless it is the first block of inputs. */
+function matmulTile<V, C, F>(
+  a: usize, sa: usize, b: usize, sb: usize, y: usize, sy: usize, k: i32, add: i32, live: i32,
+): void {
+  const v = offsetof<V>(), c = offsetof<C>();
+  const ya = y + sy, yb = ya + sy, yd = yb + sy;
+  let a0: v128 = f32x4.splat(0), a1 = a0, b0 = a0, b1 = a0, c0 = a0, c1 = a0, d0 = a0, d1 = a0;
+  if (add) {
+    a0 = get<V, N0, F>(y, live);
+    if (v > 1) a1 = get<V, N1, F>(y, live);
+    if (c > 1) {
+      b0 = get<V, N0, F>(ya, live);
+      c0 = get<V, N0, F>(yb, live);
+      d0 = get<V, N0, F>(yd, live);
+      if (v > 1) {
+        b1 = get<V, N1, F>(ya, live);
+        c1 = get<V, N1, F>(yb, live);
+        d1 = get<V, N1, F>(yd, live);
+      }
+    }
+  }
+  const sc = sa + sa, sd = sc + sa;
+  for (const end = a + (<usize>k << 2); a < end; a += 4) {
+    const x0 = get<V, N0, F>(b, live);
+    let x1 = x0;
+    if (v > 1) x1 = get<V, N1, F>(b, live);
+    let w = v128.load32_splat(a);
+    a0 = madd(a0, w, x0);
+    if (v > 1) a1 = madd(a1, w, x1);
+    if (c > 1) {
+      w = v128.load32_splat(a + sa);
+      b0 = madd(b0, w, x0);
+      if (v > 1) b1 = madd(b1, w, x1);
+      w = v128.load32_splat(a + sc);
+      c0 = madd(c0, w, x0);
+      if (v > 1) c1 = madd(c1, w, x1);
+      w = v128.load32_splat(a + sd);
+      d0 = madd(d0, w, x0);
+      if (v > 1) d1 = madd(d1, w, x1);
+    }
+    b += sb;
+  }
+  put<V, N0, F>(y, a0, live);
+  if (v > 1) put<V, N1, F>(y, a1, live);
+  if (c > 1) {
+    put<V, N0, F>(ya, b0, live);
+    put<V, N0, F>(yb, c0, live);
+    put<V, N0, F>(yd, d0, live);
+    if (v > 1) {
+      put<V, N1, F>(ya, b1, live);
+      put<V, N1, F>(yb, c1, live);
+      put<V, N1, F>(yd, d1, live);
+    }
+  }
+}
+
+// @ts-expect-error: decorator
+@inline function matmulRows<V, F>(
+  a: usize, sa: usize, b: usize, sb: usize, y: usize, sy: usize, m: i32, k: i32, add: i32, live: i32,
+): void {
+  for (; m >= 4; m -= 4) {
+    matmulTile<V, N4, F>(a, sa, b, sb, y, sy, k, add, live);
+    a += sa << 2;
+    y += sy << 2;
+  }
+  for (; m > 0; m--) {
+    matmulTile<V, N1, F>(a, sa, b, sb, y, sy, k, add, live);
+    a += sa;
+    y += sy;
+  }
+}
+
+/** Y[m][n] = A[m][k] B[k][n], all row-major; sa, sb, sy are bytes between rows. */
+export function f32_dense_matmul(
+  a: usize, sa: usize, b: usize, sb: usize, y: usize, sy: usize, m: i32, n: i32, k: i32,
+): void {
+  // 256 inputs of a strip of B stay in the first-level cache while all rows of A pass.
+  let at = 0;
+  do {
+    const inputs = min(k - at, 256);
+    const from = a + (<usize>at << 2);
+    const rows = b + <usize>at * sb;
+    let j = 0;
+    for (; j + 8 <= n; j += 8) matmulRows<N2, N1>(from, sa, rows + (j << 2), sb, y + (j << 2), sy, m, inputs, at, 4);
+    const live = ((n - j - 1) & 3) + 1;
+    if (n - j > 4) matmulRows<N2, N0>(from, sa, rows + (j << 2), sb, y + (j << 2), sy, m, inputs, at, live);
+    else if (n - j > 0) matmulRows<N1, N0>(from, sa, rows + (j << 2), sb, y + (j << 2), sy, m, inputs, at, live);
+    at += 256;
+  } while (at < k);
+}
+
+/**
+ * Y[tokens][n] = clamp(X[tokens][k] W + bias) with W in blocks of 16 outputs: [16 bias][k][16]. sx, sy: bytes between
+ * tokens. Two tokens at a time, so that weights beyond the caches are read once.
+ */
+export function f32_dense_gemv(
+  x: usize, sx: usize, y: usize, sy: usize, w: usize, tokens: i32, n: i32, k: i32, min: f32, max: f32,
+): void {
+  const lo = f32x4.splat(min), hi = f32x4.splat(max);
+  const bytes = <usize>k << 2;
+  for (let j = 0; j < n; j += 16) {
+    let t = 0;
+    do {
+      // Two tokens, or one with successive inputs in two sets of sums.
+      const one = tokens - t < 2;
+      let a0 = v128.load(w), a1 = v128.load(w, 16), a2 = v128.load(w, 32), a3 = v128.load(w, 48);
+      let b0 = a0, b1 = a1, b2 = a2, b3 = a3;
+      let p = x + <usize>t * sx;
+      let s = w + 64;
+      const end = p + bytes;
+      if (one) {
+        b0 = f32x4.splat(0);
+        b1 = b0;
+        b2 = b0;
+        b3 = b0;
+        while (p < end) {
+          let u = v128.load32_splat(p);
+          a0 = madd(a0, u, v128.load(s));
+          a1 = madd(a1, u, v128.load(s, 16));
+          a2 = madd(a2, u, v128.load(s, 32));
+          a3 = madd(a3, u, v128.load(s, 48));
+          p += 4;
+          if (p >= end) break;
+          u = v128.load32_splat(p);
+          b0 = madd(b0, u, v128.load(s, 64));
+          b1 = madd(b1, u, v128.load(s, 80));
+          b2 = madd(b2, u, v128.load(s, 96));
+          b3 = madd(b3, u, v128.load(s, 112));
+          p += 4;
+          s += 128;
+        }
+        a0 = f32x4.add(a0, b0);
+        a1 = f32x4.add(a1, b1);
+        a2 = f32x4.add(a2, b2);
+        a3 = f32x4.add(a3, b3);
+      } else {
+        for (; p < end; p += 4) {
+          const u = v128.load32_splat(p);
+          const r = v128.load32_splat(p + sx);
+          const w0 = v128.load(s), w1 = v128.load(s, 16);
+          a0 = madd(a0, u, w0);
+          b0 = madd(b0, r, w0);
+          a1 = madd(a1, u, w1);
+          b1 = madd(b1, r, w1);
+          const w2 = v128.load(s, 32), w3 = v128.load(s, 48);
+          a2 = madd(a2, u, w2);
+          b2 = madd(b2, r, w2);
+          a3 = madd(a3, u, w3);
+          b3 = madd(b3, r, w3);
+          s += 64;
+        }
+      }
+      gemvStore(y + <usize>t * sy + (j << 2), n - j, clamp(a0, lo, hi), clamp(a1, lo, hi), clamp(a2, lo, hi), clamp(a3, lo, hi));
+      if (!one) {
+        gemvStore(y + <usize>(t + 1) * sy + (j << 2), n - j, clamp(b0, lo, hi), clamp(b1, lo, hi), clamp(b2, lo, hi), clamp(b3, lo, hi));
+      }
+      t += 2;
+    } while (t < tokens);
+    w += 64 + (bytes << 4);
+  }
+}
+
+/** The first n of sixteen lanes. */
+// @ts-expect-error: decorator
+@inline function gemvStore(y: usize, n: i32, a: v128, b: v128, c: v128, d: v128): void {
+  put<N1, N0, N0>(y, a, min(n, 4));
+  if (n > 4) put<N1, N0, N0>(y + 16, b, min(n - 4, 4));
+  if (n > 8) put<N1, N0, N0>(y + 32, c, min(n - 8, 4));
+  if (n > 12) put<N1, N0, N0>(y + 48, d, min(n - 12, 4));
 }

@@ -34,14 +34,13 @@ function storeLive(p: usize, v: v128, live: i32): void {
 
 /** Vector K of V of a row: the last one holds `live` lanes, unless the tile is full (F). */
 // @ts-expect-error: decorator
-@inline function get<V, K, F>(o: usize, live: i32): v128 {
+@inline export function get<V, K, F>(o: usize, live: i32): v128 {
   if (offsetof<F>() || offsetof<K>() + 1 < offsetof<V>()) return v128.load(o, (offsetof<K>() & 3) << 4);
   return loadLive(o + ((offsetof<K>() & 3) << 4), live);
 }
 
 // @ts-expect-error: decorator
-@inline function put<V, K, F>(o: usize, r: v128, lo: v128, hi: v128, live: i32): void {
-  const y = clamp(r, lo, hi);
+@inline export function put<V, K, F>(o: usize, y: v128, live: i32): void {
   if (offsetof<F>() || offsetof<K>() + 1 < offsetof<V>()) v128.store(o, y, (offsetof<K>() & 3) << 4);
   else storeLive(o + ((offsetof<K>() & 3) << 4), y, live);
 }
@@ -203,10 +202,10 @@ function columnTile<V, C, S, D, F>(
         d0 = f32x4.add(d0, D0);
       }
     }
-    put<V, N0, F>(o, a0, lo, hi, live);
-    if (v > 1) put<V, N1, F>(o, a1, lo, hi, live);
-    if (v > 2) put<V, N2, F>(o, a2, lo, hi, live);
-    if (v > 3) put<V, N3, F>(o, a3, lo, hi, live);
+    put<V, N0, F>(o, clamp(a0, lo, hi), live);
+    if (v > 1) put<V, N1, F>(o, clamp(a1, lo, hi), live);
+    if (v > 2) put<V, N2, F>(o, clamp(a2, lo, hi), live);
+    if (v > 3) put<V, N3, F>(o, clamp(a3, lo, hi), live);
     if (v > 4) {
       v128.store(o2, clamp(a4, lo, hi));
       v128.store(o2, clamp(a5, lo, hi), 16);
@@ -215,24 +214,24 @@ function columnTile<V, C, S, D, F>(
       o2 += yc;
     }
     if (c > 1) {
-      put<V, N0, F>(o1, b0, lo, hi, live);
-      if (v > 1) put<V, N1, F>(o1, b1, lo, hi, live);
-      if (v > 2) put<V, N2, F>(o1, b2, lo, hi, live);
-      if (v > 3) put<V, N3, F>(o1, b3, lo, hi, live);
+      put<V, N0, F>(o1, clamp(b0, lo, hi), live);
+      if (v > 1) put<V, N1, F>(o1, clamp(b1, lo, hi), live);
+      if (v > 2) put<V, N2, F>(o1, clamp(b2, lo, hi), live);
+      if (v > 3) put<V, N3, F>(o1, clamp(b3, lo, hi), live);
     }
     if (c > 2) {
-      put<V, N0, F>(oc, c0, lo, hi, live);
-      if (v > 1) put<V, N1, F>(oc, c1, lo, hi, live);
+      put<V, N0, F>(oc, clamp(c0, lo, hi), live);
+      if (v > 1) put<V, N1, F>(oc, clamp(c1, lo, hi), live);
     }
     if (c > 3) {
-      put<V, N0, F>(od, d0, lo, hi, live);
-      if (v > 1) put<V, N1, F>(od, d1, lo, hi, live);
+      put<V, N0, F>(od, clamp(d0, lo, hi), live);
+      if (v > 1) put<V, N1, F>(od, clamp(d1, lo, hi), live);
     }
     if (c > 4) {
-      put<V, N0, F>(oe, e0, lo, hi, live);
-      if (v > 1) put<V, N1, F>(oe, e1, lo, hi, live);
-      put<V, N0, F>(og, f0, lo, hi, live);
-      if (v > 1) put<V, N1, F>(og, f1, lo, hi, live);
+      put<V, N0, F>(oe, clamp(e0, lo, hi), live);
+      if (v > 1) put<V, N1, F>(oe, clamp(e1, lo, hi), live);
+      put<V, N0, F>(og, clamp(f0, lo, hi), live);
+      if (v > 1) put<V, N1, F>(og, clamp(f1, lo, hi), live);
     }
     o += c * yc;
   }

@@ -96,10 +96,14 @@ export function benchSpmm(formats: readonly string[], density: number, group: nu
           kept: t.kept,
         });
       });
-      const line = out.slice(-variants.length).map((r) => `${r.gflops.toFixed(1)}${r.kept < 3 ? '~' : ' '}`.padStart(10));
+      const line = out
+        .slice(-variants.length)
+        .map((r) => `${r.gflops.toFixed(1)}${r.kept < 3 ? '~' : ' '}`.padStart(10));
       console.log(shape.join('x').padEnd(16), ...line);
     }
-    console.log(`\nNode ${process.versions.node} ${isa}, density ${density}, groups of ${group}, roofline ${clock.roofline.toFixed(1)} GFLOP/s`);
+    console.log(
+      `\nNode ${process.versions.node} ${isa}, density ${density}, groups of ${group}, roofline ${clock.roofline.toFixed(1)} GFLOP/s`,
+    );
     for (const v of variants) {
       const mine = out.filter((r) => r.isa === isa && r.kernel === v.name);
       const g = geomean(mine.map((r) => r.gflops));

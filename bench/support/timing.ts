@@ -81,7 +81,10 @@ export class Clock {
     return cases.map(({ name }, i) => {
       const all = samples[i].sort((a, b) => b.roof - a.roof);
       const kept = all.filter(calm).length;
-      const used = all.slice(0, kept < 3 ? 5 : kept).map((s) => s.ns).sort((a, b) => a - b);
+      const used = all
+        .slice(0, kept < 3 ? 5 : kept)
+        .map((s) => s.ns)
+        .sort((a, b) => a - b);
       return { name, median: used[used.length >> 1], best: Math.min(...all.map((s) => s.ns)), kept };
     });
   }

@@ -25,7 +25,7 @@ export function spmmCalls(p: PackedSpmm, at: number, io: SpmmIo): KernelCall[] {
   return p.segments.map((s) => ({
     kernel: s.kernel,
     args: [
-      io.x,
+      io.x + s.input * 4 * p.lanes,
       io.xPanelStride,
       io.y + s.row * io.yChannelStride,
       io.yPanelStride,
@@ -35,7 +35,7 @@ export function spmmCalls(p: PackedSpmm, at: number, io: SpmmIo): KernelCall[] {
       at + s.to,
       s.clamp ? io.min : -Infinity,
       s.clamp ? io.max : Infinity,
-      Number(s.add),
+      Number(s.input > 0),
     ],
   }));
 }

@@ -16,19 +16,33 @@ export interface Variant {
   readonly channels: number;
 }
 
-const row = (op: string, format: Variant['format'], lanes: Variant['lanes'], tile: string): Variant => ({
+/** Rows of a family that has no channel tile. */
+const family = (op: string, lanes: Variant['lanes'], names: string): Variant[] =>
+  names.split(' ').map((name) => ({ name, op, lanes, channels: 0 }));
+
+/** A matrix kernel: its format and its tile, `<lanes>x<channels>`. */
+const matrix = (op: string, format: Variant['format'], tile: string): Variant => ({
   name: `f32_${format}_${op}_${tile}`,
   op,
   format,
-  lanes,
+  lanes: 16,
   channels: Number(tile.slice(tile.indexOf('x') + 1)),
 });
 
 export const VARIANTS: readonly Variant[] = [
-  row('spmm', 'csr', 16, '32x1'),
-  row('spmm', 'csr', 16, '16x1'),
-  row('spmm', 'group2', 16, '16x2'),
-  row('spmm', 'group4', 16, '8x4'),
-  row('spmm', 'dense', 16, '8x4'),
-  row('spmm', 'dense', 16, '16x2'),
-  row('spmm', 'dense', 16, '8x6'),
+  matrix('spmm', 'csr', '32x1'),
+  matrix('spmm', 'csr', '16x1'),
+  matrix('spmm', 'group2', '16x2'),
+  matrix('spmm', 'group4', '8x4'),
+  matrix('spmm', 'dense', '8x4'),
+  matrix('spmm', 'dense', '16x2'),
+  matrix('spmm', 'dense', '8x6'),
+  { name: 'f32_dense_matmul', op: 'matmul', lanes: 0, channels: 4 },
+  { name: 'f32_dense_gemv', op: 'gemv', lanes: 0, channels: 16 },
+  ...family('layout', 8, 'f32_plain_pack_8 f32_panels_unpack_8'),
+  ...family('layout', 16, 'f32_plain_pack_16 f32_panels_unpack_16'),
+  ...family('layout', 32, 'f32_plain_pack_32 f32_panels_unpack_32'),
+  ...family('layout', 0, 'f32_plain_transpose f32_tokens_pack f32_tokens_unpack'),
+  ...family('pool', 0, 'f32_plain_maxpool f32_plain_averagepool f32_panels_global_average f32_panels_global_max'),
+  ...family('pool', 0, 'f32_plain_reduce_sum f32_plain_reduce_max f32_plain_reduce_min'),
+];

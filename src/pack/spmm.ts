@@ -4,7 +4,7 @@
  *
  *     segment = group group group …            aligned to 64 bytes
  *     group   = [u32 bytes of records] [C bias] record record …
- *     record  = [u32 byte offset of the input in its panel] [C weights]      (dense: [C weights], every input in turn)
+ *     record  = [u32 byte offset of the input from the segment's first] [C weights]   (dense: [C weights], every input)
  *
  * C output channels share one list of inputs: 1 (csr), 2 (group2), 4 (group4 and dense). An input is stored when any of the
  * C weights is not zero. Segments cut the inputs into blocks that keep a panel in the first-level cache (later blocks add
@@ -23,8 +23,8 @@ export interface SpmmSegment {
   readonly channels: number;
   readonly from: number;
   readonly to: number;
-  /** Not the first block of inputs: adds to Y. */
-  readonly add: boolean;
+  /** First input; not 0: adds to Y. */
+  readonly input: number;
   /** The last block of inputs: clamps. */
   readonly clamp: boolean;
 }
@@ -42,6 +42,8 @@ export interface PackedSpmm {
   readonly nonzeros: number;
   /** Weights stored, with the explicit zeros of groups and dense matrices. */
   readonly stored: number;
+  /** Bytes of `data`. */
+  readonly bytes: number;
   /** To be copied into WebAssembly memory, 64-byte aligned. */
   readonly data: Uint8Array;
   readonly segments: readonly SpmmSegment[];
@@ -50,6 +52,9 @@ export interface PackedSpmm {
 /** Lanes of a panel, the same for every kernel, so that layers of different formats follow each other without a copy. */
 export const PANEL_LANES = 16;
 const ROW_BYTES = 4 * PANEL_LANES;
+
+/** The most inputs: their byte offsets in a panel are 32 bits. */
+export const MAX_COLS = Math.floor(0xffffffff / ROW_BYTES);
 
 /** Kernels for the rows that do not fill a group. */
 const REST: Readonly<Record<number, string>> = { 1: 'f32_csr_spmm_32x1', 2: 'f32_group2_spmm_16x2' };
@@ -60,10 +65,15 @@ export interface SpmmCount {
   readonly indices: number;
 }
 
+export interface SpmmCounts extends Readonly<Record<'csr' | 'group2' | 'group4', SpmmCount>> {
+  readonly rows: number;
+  readonly cols: number;
+}
+
 function check(weights: Float32Array, rows: number, cols: number): void {
   if (!Number.isInteger(rows) || rows < 0) throw new ArgumentRangeError('rows', 'an integer >= 0', rows);
-  if (!Number.isInteger(cols) || cols < 0 || cols * ROW_BYTES > 0xffffffff) {
-    throw new ArgumentRangeError('cols', `an integer from 0 to ${Math.floor(0xffffffff / ROW_BYTES)}`, cols);
+  if (!Number.isInteger(cols) || cols < 0 || cols > MAX_COLS) {
+    throw new ArgumentRangeError('cols', `an integer from 0 to ${MAX_COLS}`, cols);
   }
   if (weights.length !== rows * cols) {
     throw new ArgumentRangeError('weights', `${rows} * ${cols} = ${rows * cols} values`, weights);
@@ -71,7 +81,15 @@ function check(weights: Float32Array, rows: number, cols: number): void {
 }
 
 /** Columns of [k0, k1) in which any of rows [row, row + channels) is not zero. NaN is not zero, -0 is. */
-function* columnsOf(w: Float32Array, cols: number, row: number, channels: number, k0: number, k1: number, all: boolean) {
+function* columnsOf(
+  w: Float32Array,
+  cols: number,
+  row: number,
+  channels: number,
+  k0: number,
+  k1: number,
+  all: boolean,
+) {
   for (let k = k0; k < k1; k++) {
     let any = all;
     for (let c = 0; c < channels && !any; c++) any = w[(row + c) * cols + k] !== 0;
@@ -94,26 +112,34 @@ function* runs(rows: number, channels: number): Generator<{ row: number; rows: n
  * What each sparse format would store.
  * @param weights [rows][cols]
  */
-export function countSpmm(
-  weights: Float32Array,
-  rows: number,
-  cols: number,
-): Record<'csr' | 'group2' | 'group4', SpmmCount> {
+export function countSpmm(weights: Float32Array, rows: number, cols: number): SpmmCounts {
   check(weights, rows, cols);
-  const count = (channels: number): SpmmCount => {
-    let stored = 0;
-    let indices = 0;
-    for (const run of runs(rows, channels)) {
-      for (let r = run.row; r < run.row + run.rows; r += run.channels) {
-        for (const _ of columnsOf(weights, cols, r, run.channels, 0, cols, false)) {
-          indices++;
-          stored += run.channels;
-        }
-      }
+  const n = { csr: 0, group2: 0, group4: 0, stored4: 0, stored2: 0 };
+  for (let r = 0; r < rows; r += 4) {
+    const left = Math.min(4, rows - r);
+    for (let k = 0; k < cols; k++) {
+      const at = r * cols + k;
+      const a = Number(weights[at] !== 0);
+      const b = Number(left > 1 && weights[at + cols] !== 0);
+      const c = Number(left > 2 && weights[at + 2 * cols] !== 0);
+      const d = Number(left > 3 && weights[at + 3 * cols] !== 0);
+      const ab = a | b;
+      const cd = c | d;
+      n.csr += a + b + c + d;
+      n.group2 += ab + cd;
+      n.stored2 += left & 1 ? (left === 1 ? ab : 2 * ab + cd) : 2 * (ab + cd);
+      // Three rows left over are a group of 2 and one of 1.
+      n.group4 += left === 4 ? ab | cd : ab + cd;
+      n.stored4 += left === 4 ? 4 * (ab | cd) : left === 1 ? ab : 2 * ab + cd;
     }
-    return { stored, indices };
+  }
+  return {
+    rows,
+    cols,
+    csr: { stored: n.csr, indices: n.csr },
+    group2: { stored: n.stored2, indices: n.group2 },
+    group4: { stored: n.stored4, indices: n.group4 },
   };
-  return { csr: count(1), group2: count(2), group4: count(4) };
 }
 
 /** Inputs of one block: a panel of so many rows stays in the first-level cache. */
@@ -177,8 +203,11 @@ export function packSpmm(
       for (let j = 0; j < c; j++) f32[at++] = bias ? bias[r + j] : 0;
       const start = at;
       for (const k of columnsOf(weights, cols, r, c, k0, k1, dense)) {
-        if (indexed) u32[at++] = k * ROW_BYTES;
-        for (let j = 0; j < c; j++) f32[at++] = weights[(r + j) * cols + k] || weights[(r + j) * cols + k] + 0;
+        if (indexed) u32[at++] = (k - k0) * ROW_BYTES;
+        for (let j = 0; j < c; j++) {
+          const w = weights[(r + j) * cols + k];
+          f32[at++] = w === 0 ? 0 : w; // no -0
+        }
         stored += c;
       }
       u32[head] = (at - start) * 4;
@@ -190,14 +219,15 @@ export function packSpmm(
       channels: c,
       from,
       to: from + bytes,
-      add: k0 > 0,
+      input: k0,
       clamp: k1 === cols,
     });
     at = Math.ceil(at / 16) * 16;
   }
   let nonzeros = 0;
   for (const w of weights) if (w !== 0) nonzeros++;
-  return { format, variant: variant.name, rows, cols, lanes: PANEL_LANES, nonzeros, stored, data, segments };
+  const lanes = PANEL_LANES;
+  return { format, variant: variant.name, rows, cols, lanes, nonzeros, stored, bytes: total, data, segments };
 }
 
 /** The matrix back, [rows][cols]. */
@@ -205,20 +235,16 @@ export function unpackSpmm(p: PackedSpmm): Float32Array {
   const out = new Float32Array(p.rows * p.cols);
   const u32 = new Uint32Array(p.data.buffer, p.data.byteOffset, p.data.byteLength >> 2);
   const f32 = new Float32Array(p.data.buffer, p.data.byteOffset, p.data.byteLength >> 2);
-  const next = new Map<number, number>(); // dense: the first input of a row's next block
-  for (const { kernel, row, rows, channels: c, from } of p.segments) {
+  for (const { kernel, row, rows, channels: c, input, from } of p.segments) {
     const indexed = p.format !== 'dense' || kernel !== p.variant;
     let at = from >> 2;
     for (let r = row; r < row + rows; r += c) {
       const end = at + 1 + c + (u32[at] >> 2);
       at += 1 + c;
-      let k = next.get(r) ?? 0;
-      while (at < end) {
-        if (indexed) k = u32[at++] / ROW_BYTES;
+      for (let k = input; at < end; k++) {
+        if (indexed) k = input + u32[at++] / ROW_BYTES;
         for (let j = 0; j < c; j++) out[(r + j) * p.cols + k] = f32[at++];
-        k++;
       }
-      next.set(r, k);
     }
   }
   return out;
