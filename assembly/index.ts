@@ -2,3 +2,10 @@
 export * from './csr';
 export * from './dense';
 export * from './group';
+export * from './layout';
+export * from './pool';
+
+/** Raised whenever a kernel's arguments or a packed layout changes. */
+export function abi_version(): i32 {
+  return 1;
+}

@@ -5,6 +5,7 @@ import type { Isa } from '../kernel/isa.ts';
 import { VARIANTS } from '../kernel/variants.ts';
 import { countSpmm } from '../pack/spmm.ts';
 import type { Choice } from './lower/types.ts';
+import type { Lanes } from './place.ts';
 
 export type CostTable = ReadonlyMap<string, VariantCost>;
 
@@ -32,7 +33,7 @@ export function predictAll(
   return VARIANTS.filter((v) => v.op === 'spmm').map((v) => ({
     variant: v.name,
     format: v.format!,
-    lanes: v.lanes,
+    lanes: v.lanes as Lanes,
     zeros: rows * cols - counts.csr.stored,
     ns: predict(costs.get(v.name)!, v, counts, columns),
   }));
