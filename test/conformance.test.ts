@@ -1,7 +1,9 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { afterAll, describe, expect, test } from 'vitest';
 import { interpret } from '../src/graph/interpret.ts';
+import { Model } from '../src/index.ts';
 import { readOnnxSync } from '../src/onnx/index.ts';
+import { ISAS, type Isa } from './support/kernels.ts';
 import { type Outcome, type Runner, readCases, runCase } from './support/onnx-cases.ts';
 
 const REFUSED = new URL('./fixtures/conformance/refused.txt', import.meta.url);
@@ -12,13 +14,31 @@ const interpreter: Runner = (model, inputs) => {
   return graph.outputs.map((v) => outputs[v.name]);
 };
 
-const outcomes = new Map<string, Outcome>();
+/** The optimised path: passes, lowering, kernels. */
+const executor =
+  (isa: Isa): Runner =>
+  async (bytes, inputs) => {
+    using model = await Model.load(bytes, { isa });
+    const results = model.runSync(Object.fromEntries(inputs.map((t, i) => [model.inputs[i].name, t])));
+    return model.outputs.map((v) => results[v.name]);
+  };
 
-describe.each([
-  ['onnx-node', 585, 380],
-  ['onnx-pytorch', 62, 45],
-] as const)('%s through the interpreter', (archive, count, least) => {
+const RUNNERS: Record<string, Runner> = Object.fromEntries([
+  ['the interpreter', interpreter],
+  ...ISAS.map((isa) => [`kernels, ${isa}`, executor(isa)]),
+]);
+
+/** Outcomes by runner, then by case. */
+const outcomes = new Map<string, Map<string, Outcome>>(Object.keys(RUNNERS).map((name) => [name, new Map()]));
+
+describe.each(
+  Object.keys(RUNNERS).flatMap((runner) => [
+    ['onnx-node', runner, 585, 380] as const,
+    ['onnx-pytorch', runner, 62, 45] as const,
+  ]),
+)('%s through %s', (archive, runner, count, least) => {
   const cases = readCases(archive);
+  const mine = outcomes.get(runner)!;
 
   test('the archive is complete', () => {
     expect(cases).toHaveLength(count);
@@ -30,23 +50,26 @@ describe.each([
   });
 
   test.each(cases)('$name', async (c) => {
-    const outcome = await runCase(c, interpreter);
-    outcomes.set(c.name, outcome);
+    const outcome = await runCase(c, RUNNERS[runner]);
+    mine.set(c.name, outcome);
     if (outcome.status === 'failed') expect.fail(outcome.reason);
   });
 
   test(`at least ${least} pass`, () => {
-    const count = (status: string) => cases.filter((c) => outcomes.get(c.name)?.status === status).length;
+    const count = (status: string) => cases.filter((c) => mine.get(c.name)?.status === status).length;
     const passed = count('passed');
-    console.log(`${archive}: of ${cases.length} cases ${passed} pass, ${count('refused')} are refused`);
+    console.log(`${archive} through ${runner}: of ${cases.length} cases ${passed} pass, ${count('refused')} are refused`);
     expect(passed).toBeGreaterThanOrEqual(least);
   });
 });
 
 afterAll(() => {
-  // Every refusal, with its reason: a change here is a regression or a gain. Accept it with UPDATE_REFUSED=1.
-  const lines = [...outcomes].flatMap(([name, o]) => (o.status === 'refused' ? [`${name}: ${o.reason}\n`] : []));
-  const now = lines.sort().join('');
-  if (process.env.UPDATE_REFUSED) writeFileSync(REFUSED, now);
-  expect(now).toBe(readFileSync(REFUSED, 'utf8'));
+  // Every refusal, with its reason, the same by every runner: a change is a regression or a gain. Accept it with
+  // UPDATE_REFUSED=1.
+  for (const found of outcomes.values()) {
+    const lines = [...found].flatMap(([name, o]) => (o.status === 'refused' ? [`${name}: ${o.reason}\n`] : []));
+    const now = lines.sort().join('');
+    if (process.env.UPDATE_REFUSED) writeFileSync(REFUSED, now);
+    expect(now).toBe(readFileSync(REFUSED, 'utf8'));
+  }
 });
