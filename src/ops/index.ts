@@ -1,4 +1,5 @@
 /** The operators this package knows. */
+import { attention } from './attention.ts';
 import { casts } from './cast.ts';
 import { conv } from './conv.ts';
 import { elementwise } from './elementwise.ts';
@@ -9,6 +10,7 @@ import { moves } from './move.ts';
 import { norms } from './norm.ts';
 import { pools } from './pool.ts';
 import { quant } from './quant.ts';
+import { recurrents } from './recurrent.ts';
 import { reductions } from './reduce.ts';
 import { resize } from './resize.ts';
 import { select } from './select.ts';
@@ -32,4 +34,6 @@ export const OPS: OpTable = {
   ...quant,
   ...select,
   ...losses,
+  ...attention,
+  ...recurrents,
 };
