@@ -100,6 +100,8 @@ const asymmetric = (node: Node, scales: string) => {
 const typeName =
   (attribute: string): Rule =>
   (node) => {
+    // 0 stands for leaving it out.
+    if (node.attrs[attribute] === 0) delete node.attrs[attribute];
     if (has(node, attribute)) {
       node.attrs[attribute] = typeOf(int(node, attribute), node.op, node.name);
     }
@@ -108,6 +110,8 @@ const typeName =
 const RULES: Record<string, Rule> = {
   Cast: typeName('to'),
   EyeLike: typeName('dtype'),
+  QuantizeLinear: typeName('output_dtype'),
+  DequantizeLinear: typeName('output_dtype'),
   Clip(node, _opset, build) {
     toInput(node, build, 'min', 1, floatScalar);
     toInput(node, build, 'max', 2, floatScalar);

@@ -10,7 +10,7 @@ import type { OpTable } from './types.ts';
 function headDims(node: Node, dims: readonly number[], heads: number): number[] {
   if (dims.length === 4) return [...dims];
   const size = dims[2] / heads;
-  if (dims.length !== 3 || !Number.isInteger(size)) {
+  if (dims.length !== 3 || !(heads >= 1 && Number.isInteger(size))) {
     throw bad(node, `expected [B, H, S, D] or [B, S, H·D] with ${heads} heads, got [${dims}]`);
   }
   return [dims[0], heads, dims[1], size];

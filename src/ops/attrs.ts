@@ -61,7 +61,8 @@ export const strs = (node: Node, name: string): readonly string[] | undefined =>
 
 /** An axis in -rank … rank-1, counted from the front. */
 export function axisOf(axis: number, rank: number, node: Node): number {
-  if (!(axis >= -rank && axis < rank)) throw bad(node, `axis ${axis} is out of range for rank ${rank}`);
+  if (!(Number.isInteger(axis) && axis >= -rank && axis < rank))
+    throw bad(node, `axis ${axis} is out of range for rank ${rank}`);
   return axis < 0 ? axis + rank : axis;
 }
 
@@ -75,6 +76,13 @@ export function arg<T>(node: Node, inputs: readonly (T | undefined)[], i: number
 /** Refuses by name a type that is not in the list. */
 export function only(node: Node, type: DType, types: readonly DType[]): void {
   if (!types.includes(type)) throw refuse(node, `type ${type} is not supported, only ${types.join(', ')}`);
+}
+
+/** Checks that the inputs given share their first one's type. @throws ModelFormatError */
+export function sameType(node: Node, inputs: readonly ({ readonly type: DType } | undefined)[]): void {
+  for (const t of inputs) {
+    if (t && t.type !== inputs[0]?.type) throw bad(node, `inputs of ${inputs[0]?.type} and ${t.type} do not mix`);
+  }
 }
 
 /** Whether the node lists output `i`, be it as left out. Output 0 always is. */

@@ -1,7 +1,7 @@
 /** Convolutions over one to three spatial dimensions: plain, transposed, integer, and quantized. */
 import type { Node } from '../graph/ir.ts';
 import type { Tensor, TensorType } from '../tensor.ts';
-import { arg, bad, int, only } from './attrs.ts';
+import { arg, bad, int, only, sameType } from './attrs.ts';
 import { BYTES, centred, requantize, spread } from './centred.ts';
 import { doubles, FLOATS, numbers, store, target } from './half.ts';
 import { kernelShape, spatialOf, three, transposedWindow, type Window, window, window3 } from './spatial.ts';
@@ -118,6 +118,7 @@ const real: OpDef = {
   infer(node, inputs) {
     const x = arg(node, inputs, 0);
     only(node, x.type, FLOATS);
+    sameType(node, inputs);
     return typed(x.type, node, x, arg(node, inputs, 1), inputs[2]);
   },
   eval(node, [x, w, bias], [y]) {
@@ -151,11 +152,11 @@ export const conv: OpTable = {
   /** x, x_scale, x_zero_point, w, w_scale, w_zero_point, y_scale, y_zero_point, bias (int32, in units of xs·ws) */
   QLinearConv: {
     infer(node, inputs) {
-      const x = arg(node, inputs, 0);
-      const y = arg(node, inputs, 7);
+      const [x, , , w, , , , y] = Array.from({ length: 8 }, (_, i) => arg(node, inputs, i));
       only(node, x.type, BYTES);
+      only(node, w.type, BYTES);
       only(node, y.type, BYTES);
-      return typed(y.type, node, x, arg(node, inputs, 3), inputs[8]);
+      return typed(y.type, node, x, w, inputs[8]);
     },
     eval(node, [x, xs, xz, w, ws, wz, ys, yz, bias], [y]) {
       const b = bias && doubles(bias);

@@ -1,7 +1,7 @@
 /** Matrix products: MatMul with NumPy's broadcasting, its integer and quantized forms, Gemm, Einsum, Det. */
 import type { Node } from '../graph/ir.ts';
 import type { DType, Tensor } from '../tensor.ts';
-import { arg, bad, float, int, only, str } from './attrs.ts';
+import { arg, bad, float, int, only, sameType, str } from './attrs.ts';
 import { broadcastDims } from './broadcast.ts';
 import { BYTES, centred, requantize, spread } from './centred.ts';
 import { doubles, FLOATS, store } from './half.ts';
@@ -141,6 +141,7 @@ export const linalg: OpTable = {
     infer(node, inputs) {
       const a = arg(node, inputs, 0);
       only(node, a.type, [...FLOATS, ...INTEGERS]);
+      sameType(node, inputs);
       return [{ type: a.type, dims: matmulShape(node, a.dims, arg(node, inputs, 1).dims).dims }];
     },
     eval(node, [a, b], [y]) {
@@ -165,7 +166,7 @@ export const linalg: OpTable = {
   /** a, a_scale, a_zero_point, b, b_scale, b_zero_point, y_scale, y_zero_point */
   QLinearMatMul: {
     infer(node, inputs) {
-      const [a, b, y] = [0, 3, 7].map((i) => arg(node, inputs, i));
+      const [a, , , b, , , , y] = Array.from({ length: 8 }, (_, i) => arg(node, inputs, i));
       for (const t of [a, b, y]) only(node, t.type, BYTES);
       return [{ type: y.type, dims: matmulShape(node, a.dims, b.dims).dims }];
     },
@@ -193,6 +194,7 @@ export const linalg: OpTable = {
     infer(node, inputs) {
       const a = arg(node, inputs, 0);
       only(node, a.type, FLOATS);
+      sameType(node, inputs);
       const { dims } = gemmShape(node, a.dims, arg(node, inputs, 1).dims);
       if (inputs[2]) broadcastStrides(node, inputs[2].dims, dims);
       return [{ type: a.type, dims }];
@@ -213,7 +215,8 @@ export const linalg: OpTable = {
   Einsum: {
     infer(node, inputs) {
       const operands = inputs.map((_, i) => arg(node, inputs, i));
-      const { type } = operands[0];
+      const { type } = arg(node, operands, 0);
+      sameType(node, operands);
       only(node, type, [...FLOATS, ...INTEGERS]);
       return [
         {

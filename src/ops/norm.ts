@@ -25,7 +25,10 @@ const channelwise =
         throw bad(node, `input ${i} expected shape [${channels}], got [${p.dims}]`);
       }
     }
-    if (node.op === 'GroupNormalization' && !(channels % int(node, 'num_groups') === 0)) {
+    if (
+      node.op === 'GroupNormalization' &&
+      !(int(node, 'num_groups') >= 1 && channels % int(node, 'num_groups') === 0)
+    ) {
       throw bad(node, `${channels} channels do not divide into ${int(node, 'num_groups')} groups`);
     }
     if (int(node, 'training_mode', 0)) throw refuse(node, 'attribute training_mode=1');
@@ -160,7 +163,7 @@ export const norms: OpTable = {
     infer(node, inputs) {
       const types = infer(node, inputs);
       if (types[0].dims.length < 2) throw bad(node, `input expected N x C x …, got [${types[0].dims}]`);
-      int(node, 'size');
+      if (int(node, 'size') < 1) throw bad(node, `attribute "size" expected >= 1, got ${int(node, 'size')}`);
       return types;
     },
     eval(node, [x], [y]) {

@@ -18,9 +18,9 @@ const outputType = (node: Node) => (has(node, 'output_dtype') ? (str(node, 'outp
 
 /** Checks the shape of scale (or zero point) `s` against x: one value, one per index of `axis`, or one per block. */
 function check(node: Node, dims: readonly number[], s: Known): void {
-  if (s.dims.length === 0 || (s.dims.length === 1 && s.dims[0] === 1)) return;
-  const axis = axisOf(int(node, 'axis', 1), dims.length, node);
   const block = int(node, 'block_size', 0);
+  if (!block && (s.dims.length === 0 || (s.dims.length === 1 && s.dims[0] === 1))) return;
+  const axis = axisOf(int(node, 'axis', 1), dims.length, node);
   const fits = block
     ? s.dims.length === dims.length && dims.every((d, i) => s.dims[i] === (i === axis ? Math.ceil(d / block) : d))
     : s.dims.length === 1 && s.dims[0] === dims[axis];

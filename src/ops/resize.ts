@@ -56,7 +56,8 @@ function plan(node: Node, dims: readonly number[], roi?: Tensor, scales?: Tensor
     const from = dims[axis];
     // In float32, as the scale is: 10 · 0.7 is 7 there, and 6.9999999 in doubles.
     const to = scale ? Math.floor(Math.fround(from * scale[i])) : common ? Math.round(common * from) : size![i];
-    if (!(to >= 0) || (scale && !(scale[i] > 0))) throw bad(node, `scales > 0 expected, and sizes >= 0`);
+    if (!(Number.isInteger(to) && to >= 0) || (scale && !(scale[i] > 0)))
+      throw bad(node, `scales > 0 expected, and sizes >= 0`);
     if (to && !from) throw bad(node, 'cannot enlarge an empty dimension');
     return {
       axis,

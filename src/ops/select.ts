@@ -107,7 +107,7 @@ export const select: OpTable = {
   TopK: {
     infer(node, inputs, need) {
       const { type, dims } = arg(node, inputs, 0);
-      arg(node, inputs, 1);
+      only(node, arg(node, inputs, 1).type, ['int64']);
       const axis = axisOf(int(node, 'axis', -1), dims.length, node);
       const k = scalar(need(1), -1);
       if (!(k >= 0 && k <= dims[axis])) throw bad(node, `k is ${k} for a dimension of ${dims[axis]}`);
