@@ -14,7 +14,7 @@ import type { OpDef, OpTable } from './types.ts';
 function convert(from: Tensor, out: Tensor): void {
   const x = values(from);
   if (from.type === out.type) copy(out, from);
-  else if (out.type === 'bool') fill(out, (i) => (x[i] ? 1 : 0));
+  else if (out.type === 'bool') fill(out, (i) => (Number(x[i]) === 0 ? 0 : 1));
   else if (isBig(out)) fill(out, (i) => (isBig(from) ? x[i] : as(out, x[i])));
   else fill(out, (i) => Number(x[i]));
 }

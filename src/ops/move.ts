@@ -68,7 +68,7 @@ function sliceOf(node: Node, dims: Dims, args: readonly (Tensor | undefined)[]) 
     const step = steps[i];
     if (!step) throw bad(node, 'a step is 0');
     // Going down, one may stop before the first element.
-    const clamp = (x: number, low: number) => Math.max(low, Math.min(x < 0 ? x + n : x, step > 0 ? n : n - 1));
+    const clamp = (x: number, low: number) => Math.min(step > 0 ? n : n - 1, Math.max(low, x < 0 ? x + n : x));
     from[d] = clamp(starts[i], 0);
     by[d] = step;
     size[d] = Math.max(0, Math.ceil((clamp(ends[i], step > 0 ? 0 : -1) - from[d]) / step));
