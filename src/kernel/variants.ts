@@ -45,4 +45,5 @@ export const VARIANTS: readonly Variant[] = [
   ...family('layout', 0, 'f32_plain_transpose f32_tokens_pack f32_tokens_unpack'),
   ...family('pool', 0, 'f32_plain_maxpool f32_plain_averagepool f32_panels_global_average f32_panels_global_max'),
   ...family('pool', 0, 'f32_plain_reduce_sum f32_plain_reduce_max f32_plain_reduce_min'),
+  ...family('depthwise', 0, 'f32_depthwise_3x3s1 f32_depthwise_3x3s2 f32_depthwise_kxk'),
 ];

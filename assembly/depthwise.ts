@@ -1,0 +1,411 @@
+// Depthwise convolutions on plain (CHW) planes; the output goes anywhere the address formula reaches.
+//
+// 3x3: strips of four output columns walk down the plane and read it in place. Each input row is loaded once for a strip,
+// at its three column offsets, and feeds the three output rows it touches: two partial sums roll in registers, so
+// a row costs 3 loads (stride 1) instead of 9. The sums of a row are added up before they meet the rolling one: with the additions
+// in one chain the kernel was 15 % slower. Two rows are unrolled so that bias, min and max are loaded once for both;
+// they stay in memory because nine weights and the sums fill the registers. Columns in the padding are shuffled or
+// swizzled in (copying planes into a zero-padded scratch plane first cost 20 to 30 %). For panels the strips write a plain scratch
+// plane that is then spread over the panels: cheaper than the address formula at every store.
+import { clamp, madd } from './isa';
+
+// The edges of a strip: EDGE 0 reads no padding, 2 one column on the left, 3 one on the right, 1 anything, through a
+// table with a byte offset and a swizzle for each load.
+const LOADS: i32 = 6;
+const TABLE: i32 = 128;
+
+// @ts-expect-error: decorator
+@inline function swizzled(N: i32, s: usize, table: usize): v128 {
+  return i8x16.swizzle(v128.load(s + load<i32>(table + LOADS * 16 + N * 4)), v128.load(table + N * 16));
+}
+
+// @ts-expect-error: decorator
+@inline function even(a: v128, b: v128): v128 {
+  return v128.shuffle<i32>(a, b, 0, 2, 4, 6);
+}
+
+// @ts-expect-error: decorator
+@inline function odd(a: v128, b: v128): v128 {
+  return v128.shuffle<i32>(a, b, 1, 3, 5, 7);
+}
+
+/** The four input columns that tap K of a strip multiplies; s is the strip's first column (or the row's, EDGE 1). */
+// @ts-expect-error: decorator
+@inline function tap(STRIDE: i32, EDGE: i32, K: i32, s: usize, table: usize): v128 {
+  if (EDGE == 1) {
+    if (STRIDE == 1) return swizzled(K, s, table);
+    return v128.or(swizzled(K * 2, s, table), swizzled(K * 2 + 1, s, table));
+  }
+  const none = i32x4.splat(0);
+  if (STRIDE == 1) {
+    if (EDGE == 2 && K == 0) return v128.shuffle<i32>(none, v128.load(s, 4), 0, 4, 5, 6);
+    if (EDGE == 3 && K == 2) return v128.shuffle<i32>(v128.load(s, 4), none, 1, 2, 3, 4);
+    return v128.load(s + K * 4);
+  }
+  if (EDGE == 2) {
+    const a = v128.load(s, 4);
+    const b = v128.load(s, 20);
+    if (K == 1) return even(a, b);
+    return K == 2 ? odd(a, b) : v128.shuffle<i32>(none, odd(a, b), 0, 4, 5, 6);
+  }
+  if (K < 2 || EDGE == 3) {
+    const a = v128.load(s);
+    const b = v128.load(s, 16);
+    if (K == 1) return odd(a, b);
+    return K == 0 ? even(a, b) : v128.shuffle<i32>(even(a, b), none, 1, 2, 3, 4);
+  }
+  return v128.shuffle<i32>(v128.load(s, 8), v128.load(s, 20), 0, 2, 5, 7);
+}
+
+// @ts-expect-error: decorator
+@inline function dot3(a: v128, b: v128, c: v128, u: v128, v: v128, w: v128): v128 {
+  return madd(madd(f32x4.mul(a, u), b, v), c, w);
+}
+
+/** limits: splats of bias, min and max. */
+// @ts-expect-error: decorator
+@inline function finish(x: v128, limits: usize): v128 {
+  return clamp(f32x4.add(x, v128.load(limits)), v128.load(limits, 16), v128.load(limits, 32));
+}
+
+/** One strip of a 3x3 kernel with stride 1, from the plane's first row at s to the output rows from t on. */
+// @ts-expect-error: decorator
+@inline function strip1(
+  EDGE: i32, s: usize, table: usize, limits: usize, w: usize, t: usize, height: i32, pitch: i32, outHeight: i32,
+  outPitch: i32, padTop: i32,
+): void {
+  const w0 = v128.load32_splat(w);
+  const w1 = v128.load32_splat(w, 4);
+  const w2 = v128.load32_splat(w, 8);
+  const w3 = v128.load32_splat(w, 12);
+  const w4 = v128.load32_splat(w, 16);
+  const w5 = v128.load32_splat(w, 20);
+  const w6 = v128.load32_splat(w, 24);
+  const w7 = v128.load32_splat(w, 28);
+  const w8 = v128.load32_splat(w, 32);
+  // q1 misses the last kernel row of output row o, q0 the last two of row o + 1.
+  let q0 = f32x4.splat(0);
+  let q1 = f32x4.splat(0);
+  let o = padTop - 2;
+  const end = s + height * pitch;
+  let a: v128, b: v128, c: v128;
+  while (o < 0 && s < end) {
+    a = tap(1, EDGE, 0, s, table);
+    b = tap(1, EDGE, 1, s, table);
+    c = tap(1, EDGE, 2, s, table);
+    q1 = f32x4.add(q0, dot3(a, b, c, w3, w4, w5));
+    q0 = dot3(a, b, c, w0, w1, w2);
+    s += pitch;
+    o++;
+  }
+  while (s < end) {
+    a = tap(1, EDGE, 0, s, table);
+    b = tap(1, EDGE, 1, s, table);
+    c = tap(1, EDGE, 2, s, table);
+    const u = f32x4.add(q1, dot3(a, b, c, w6, w7, w8));
+    q1 = f32x4.add(q0, dot3(a, b, c, w3, w4, w5));
+    q0 = dot3(a, b, c, w0, w1, w2);
+    s += pitch;
+    if (s >= end) {
+      v128.store(t, finish(u, limits));
+      t += outPitch;
+      o++;
+      break;
+    }
+    a = tap(1, EDGE, 0, s, table);
+    b = tap(1, EDGE, 1, s, table);
+    c = tap(1, EDGE, 2, s, table);
+    const v = f32x4.add(q1, dot3(a, b, c, w6, w7, w8));
+    q1 = f32x4.add(q0, dot3(a, b, c, w3, w4, w5));
+    q0 = dot3(a, b, c, w0, w1, w2);
+    s += pitch;
+    const bias = v128.load(limits);
+    const lo = v128.load(limits, 16);
+    const hi = v128.load(limits, 32);
+    v128.store(t, clamp(f32x4.add(u, bias), lo, hi));
+    t += outPitch;
+    v128.store(t, clamp(f32x4.add(v, bias), lo, hi));
+    t += outPitch;
+    o += 2;
+  }
+  for (; o < outHeight; o++) {
+    if (o >= 0) {
+      v128.store(t, finish(q1, limits));
+      t += outPitch;
+    }
+    q1 = q0;
+    q0 = f32x4.splat(0);
+  }
+}
+
+/** One strip of a 3x3 kernel with stride 2. zero: a row of zeros, read where a row lies in the padding. */
+// @ts-expect-error: decorator
+@inline function strip2(
+  EDGE: i32, s: usize, table: usize, limits: usize, w: usize, t: usize, height: i32, pitch: i32, outHeight: i32,
+  outPitch: i32, padTop: i32, zero: usize,
+): void {
+  const w0 = v128.load32_splat(w);
+  const w1 = v128.load32_splat(w, 4);
+  const w2 = v128.load32_splat(w, 8);
+  const w3 = v128.load32_splat(w, 12);
+  const w4 = v128.load32_splat(w, 16);
+  const w5 = v128.load32_splat(w, 20);
+  const w6 = v128.load32_splat(w, 24);
+  const w7 = v128.load32_splat(w, 28);
+  const w8 = v128.load32_splat(w, 32);
+  let q = f32x4.splat(0);
+  if (padTop == 0) {
+    q = dot3(tap(2, EDGE, 0, s, table), tap(2, EDGE, 1, s, table), tap(2, EDGE, 2, s, table), w0, w1, w2);
+  }
+  let r = 1 - padTop;
+  s += r * pitch;
+  const end = t + outHeight * outPitch;
+  while (t < end) {
+    let from = s;
+    if (<u32>r >= <u32>height) from = zero;
+    q = f32x4.add(
+      q,
+      dot3(tap(2, EDGE, 0, from, table), tap(2, EDGE, 1, from, table), tap(2, EDGE, 2, from, table), w3, w4, w5),
+    );
+    from = s + pitch;
+    if (<u32>(r + 1) >= <u32>height) from = zero;
+    const a = tap(2, EDGE, 0, from, table);
+    const b = tap(2, EDGE, 1, from, table);
+    const c = tap(2, EDGE, 2, from, table);
+    const u = f32x4.add(q, dot3(a, b, c, w6, w7, w8));
+    q = dot3(a, b, c, w0, w1, w2);
+    v128.store(t, finish(u, limits));
+    s += pitch << 1;
+    r += 2;
+    t += outPitch;
+  }
+}
+
+/** Fills the tables of the strips at an edge that no shuffle covers, in their order. */
+function tables(table: usize, stride: i32, width: i32, outWidth: i32, padLeft: i32): void {
+  for (let i = 0; i < outWidth; i += 4) {
+    const column = max(0, min(i, outWidth - 4)) * stride - padLeft;
+    if (edgeOf(column, stride, width) != 1) continue;
+    for (let n = 0; n < 3 * stride; n++) {
+      const first = stride == 1 ? column + n : column + (n >> 1) + (n & 1) * 3;
+      const at = max(0, min(first, width - 4));
+      i32.store(table + LOADS * 16 + n * 4, at << 2);
+      for (let l = 0; l < 4; l++) {
+        const c = stride == 1 ? first + l : first - (n & 1) * 3 + 2 * l;
+        const mine = stride == 1 || l >> 1 == (n & 1);
+        const inside = mine && c >= 0 && c < width;
+        i32.store(table + n * 16 + l * 4, inside ? 0x03020100 + (c - at) * 0x04040404 : -1);
+      }
+    }
+    table += TABLE;
+  }
+}
+
+// @ts-expect-error: decorator
+@inline function edgeOf(column: i32, stride: i32, width: i32): i32 {
+  const reach = column + (stride == 1 ? 6 : 9);
+  if (column >= 0) return reach <= width ? 0 : reach - 1 == width ? 3 : 1;
+  return column == -1 && reach <= width ? 2 : 1;
+}
+
+/** Copies n floats to panels, in chunks of 8; lanes 0: to a plain row. */
+function spread(t: usize, n: i32, y: usize, lanes: i32, panelStride: i32): void {
+  const shift = lanes ? ctz(lanes) - 3 : 0;
+  const mask = (1 << shift) - 1;
+  if (!lanes) panelStride = 32;
+  let i = 0;
+  for (; n >= 8; n -= 8) {
+    const to = y + (i >> shift) * panelStride + ((i & mask) << 5);
+    v128.store(to, v128.load(t));
+    v128.store(to, v128.load(t, 16), 16);
+    t += 32;
+    i++;
+  }
+  let to = y + (i >> shift) * panelStride + ((i & mask) << 5);
+  for (; n > 0; n--) {
+    i32.store(to, i32.load(t));
+    t += 4;
+    to += 4;
+  }
+}
+
+// @ts-expect-error: decorator
+@inline function depthwise3(
+  STRIDE: i32, x: usize, w: usize, y: usize, channelStride: usize, panelStride: i32, lanes: i32, channels: i32,
+  height: i32, width: i32, outHeight: i32, outWidth: i32, padTop: i32, padLeft: i32, lo: f32, hi: f32,
+  scratch: usize,
+): void {
+  const limits = scratch;
+  v128.store(limits, f32x4.splat(lo), 16);
+  v128.store(limits, f32x4.splat(hi), 32);
+  const table = scratch + 64;
+  tables(table, STRIDE, width, outWidth, padLeft);
+  const zero = table + ((outWidth + 3) >> 2) * TABLE;
+  const zeroBytes = (max(width << 2, 64) + 63) & ~63;
+  memory.fill(zero, 0, zeroBytes);
+  // A strip of a plane narrower than 4 runs over into the next row, which is written later: it needs the slack of scratch.
+  const direct = lanes == 0 && outWidth >= 4;
+  const pitch = width << 2;
+  const outPitch = outWidth << 2;
+  for (let c = 0; c < channels; c++) {
+    const t = direct ? y : zero + zeroBytes;
+    let mine = table;
+    v128.store(limits, v128.load32_splat(w, 36));
+    for (let i = 0; i < outWidth; i += 4) {
+      const at = max(0, min(i, outWidth - 4));
+      const column = at * STRIDE - padLeft;
+      const edge = edgeOf(column, STRIDE, width);
+      const s = x + (column << 2);
+      const to = t + (at << 2);
+      if (STRIDE == 1) {
+        if (edge == 0) strip1(0, s, 0, limits, w, to, height, pitch, outHeight, outPitch, padTop);
+        else if (edge == 2) strip1(2, s, 0, limits, w, to, height, pitch, outHeight, outPitch, padTop);
+        else if (edge == 3) strip1(3, s, 0, limits, w, to, height, pitch, outHeight, outPitch, padTop);
+        else strip1(1, x, mine, limits, w, to, height, pitch, outHeight, outPitch, padTop);
+      } else {
+        if (edge == 0) strip2(0, s, 0, limits, w, to, height, pitch, outHeight, outPitch, padTop, zero);
+        else if (edge == 2) strip2(2, s, 0, limits, w, to, height, pitch, outHeight, outPitch, padTop, zero);
+        else if (edge == 3) strip2(3, s, 0, limits, w, to, height, pitch, outHeight, outPitch, padTop, zero);
+        else strip2(1, x, mine, limits, w, to, height, pitch, outHeight, outPitch, padTop, zero);
+      }
+      if (edge == 1) mine += TABLE;
+    }
+    if (!direct) spread(t, outHeight * outWidth, y, lanes, panelStride);
+    x += height * pitch;
+    w += 40;
+    y += channelStride;
+  }
+}
+
+/** Depthwise 3x3, stride 1, padding at most 2. w: [channels][9 taps, bias]. lanes 0: plain output. */
+export function f32_depthwise_3x3s1(
+  x: usize, w: usize, y: usize, channelStride: usize, panelStride: i32, lanes: i32, channels: i32, height: i32,
+  width: i32, outHeight: i32, outWidth: i32, padTop: i32, padLeft: i32, lo: f32, hi: f32, scratch: usize,
+): void {
+  depthwise3(
+    1, x, w, y, channelStride, panelStride, lanes, channels, height, width, outHeight, outWidth, padTop, padLeft, lo, hi, scratch,
+  );
+}
+
+/** Depthwise 3x3, stride 2, padding at most 2; as f32_depthwise_3x3s1. */
+export function f32_depthwise_3x3s2(
+  x: usize, w: usize, y: usize, channelStride: usize, panelStride: i32, lanes: i32, channels: i32, height: i32,
+  width: i32, outHeight: i32, outWidth: i32, padTop: i32, padLeft: i32, lo: f32, hi: f32, scratch: usize,
+): void {
+  depthwise3(
+    2, x, w, y, channelStride, panelStride, lanes, channels, height, width, outHeight, outWidth, padTop, padLeft, lo, hi, scratch,
+  );
+}
+
+/** Copies rows of a plane into the padded scratch plane at s; with stride 2, even and odd columns to halves of a row. */
+// @ts-expect-error: decorator
+@inline function pad(
+  STRIDE: i32, x: usize, s: usize, pitch: i32, rows: i32, columns: i32, width: i32, padTop: i32, padLeft: i32,
+): void {
+  const half = pitch >> 1;
+  const bytes = columns << 2;
+  s += padTop * pitch;
+  let f = s + (padLeft << 2);
+  let g = f;
+  if (STRIDE == 2) {
+    f = s + (padLeft & 1) * half + ((padLeft >> 1) << 2);
+    g = s + (~padLeft & 1) * half + (((padLeft + 1) >> 1) << 2);
+  }
+  for (; rows > 0; rows--) {
+    let i: i32 = 0;
+    if (STRIDE == 1) {
+      for (; i <= bytes - 16; i += 16) v128.store(f + i, v128.load(x + i));
+      for (; i < bytes; i += 4) i32.store(f + i, i32.load(x + i));
+    } else {
+      for (; i <= bytes - 32; i += 32) {
+        const a = v128.load(x + i);
+        const b = v128.load(x + i, 16);
+        v128.store(f + (i >> 1), even(a, b));
+        v128.store(g + (i >> 1), odd(a, b));
+      }
+      for (; i < bytes; i += 8) {
+        i32.store(f + (i >> 1), i32.load(x + i));
+        if (i + 4 < bytes) i32.store(g + (i >> 1), i32.load(x + i, 4));
+      }
+    }
+    x += width << 2;
+    f += pitch;
+    g += pitch;
+  }
+}
+
+// @ts-expect-error: decorator
+@inline function depthwise(
+  STRIDE: i32, kernel: i32, x: usize, w: usize, y: usize, channelStride: usize, panelStride: i32, lanes: i32, channels: i32,
+  height: i32, width: i32, outHeight: i32, outWidth: i32, padTop: i32, padLeft: i32, lo: f32, hi: f32, scratch: usize,
+): void {
+  const low = f32x4.splat(lo);
+  const high = f32x4.splat(hi);
+  const needed = (((outHeight + 3) & ~3) - 1) * STRIDE + kernel;
+  const half = ((outWidth + 3) & ~3) + ((kernel + 3) & ~3);
+  const pitch: i32 = (STRIDE * half) << 2;
+  const rows = min(height, needed - padTop);
+  const columns = min(width, STRIDE * half - padLeft);
+  const t0 = scratch + needed * pitch;
+  const outPitch: i32 = outWidth << 2;
+  const weights = (kernel * kernel + 1) << 2;
+  memory.fill(scratch, 0, needed * pitch);
+  for (let c = 0; c < channels; c++) {
+    pad(STRIDE, x, scratch, pitch, rows, columns, width, padTop, padLeft);
+    const bias = v128.load32_splat(w + weights - 4);
+    for (let i = 0; i < outWidth; i += 4) {
+      const at = max(0, min(i, outWidth - 4)) << 2;
+      let s = scratch + at;
+      let t = t0 + at;
+      for (let o = 0; o < outHeight; o += 4) {
+        let a = bias;
+        let b = bias;
+        let d = bias;
+        let e = bias;
+        for (let kx = 0; kx < kernel; kx++) {
+          let p = s + (STRIDE == 1 ? kx << 2 : (kx & 1) * (half << 2) + ((kx >> 1) << 2));
+          let u = w + (kx << 2);
+          const end = u + kernel * (kernel << 2);
+          while (u < end) {
+            const v = v128.load32_splat(u);
+            a = madd(a, v, v128.load(p));
+            b = madd(b, v, v128.load(p + STRIDE * pitch));
+            d = madd(d, v, v128.load(p + 2 * STRIDE * pitch));
+            e = madd(e, v, v128.load(p + 3 * STRIDE * pitch));
+            p += pitch;
+            u += kernel << 2;
+          }
+        }
+        // Rows past the last go to the slack of scratch.
+        v128.store(t, clamp(a, low, high));
+        v128.store(t + outPitch, clamp(b, low, high));
+        v128.store(t + 2 * outPitch, clamp(d, low, high));
+        v128.store(t + 3 * outPitch, clamp(e, low, high));
+        s += 4 * STRIDE * pitch;
+        t += 4 * outPitch;
+      }
+    }
+    spread(t0, outHeight * outWidth, y, lanes, panelStride);
+    x += (height * width) << 2;
+    w += weights;
+    y += channelStride;
+  }
+}
+
+/** Depthwise of any square kernel, stride 1 or 2, any padding, by way of a padded scratch plane. w: [channels][taps, bias]. */
+export function f32_depthwise_kxk(
+  x: usize, w: usize, y: usize, channelStride: usize, panelStride: i32, lanes: i32, channels: i32, height: i32, width: i32,
+  outHeight: i32, outWidth: i32, padTop: i32, padLeft: i32, lo: f32, hi: f32, scratch: usize, kernel: i32, stride: i32,
+): void {
+  if (stride == 1) {
+    depthwise(
+      1, kernel, x, w, y, channelStride, panelStride, lanes, channels, height, width, outHeight, outWidth, padTop, padLeft, lo,
+      hi, scratch,
+    );
+  } else {
+    depthwise(
+      2, kernel, x, w, y, channelStride, panelStride, lanes, channels, height, width, outHeight, outWidth, padTop, padLeft, lo,
+      hi, scratch,
+    );
+  }
+}
