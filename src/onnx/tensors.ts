@@ -136,7 +136,7 @@ function fromFields(type: DType, size: number, t: TensorProto, file: Uint8Array,
  * @throws ModelFormatError, UnsupportedOpError
  */
 export function toTensor(t: TensorProto, file: Uint8Array, where: string, external: External): Tensor {
-  const type = typeOf(t.dataType, 'TensorProto', where);
+  const type = typeOf(t.dataType, 'TensorProto', t.name || where);
   const dims = t.dims ?? [];
   const size = sizeOf(dims, where);
   const raw = isExternal(t) ? externalBytes(t, size * bytesOf(type), where, external) : t.raw;
