@@ -3,7 +3,6 @@ import { Engine, type EngineOptions } from './engine.ts';
 import { ArgumentTypeError, DisposedError, describe, InputError, ModelFormatError } from './errors.ts';
 import { ancestorsOf, checkInputs, NeedsValue } from './graph/infer.ts';
 import type { Graph, ValueInfo } from './graph/ir.ts';
-import { optimise } from './graph/passes.ts';
 import type { Place } from './graph/place.ts';
 import { type Draft, draft, type Plan, type Step } from './graph/plan.ts';
 import { type Sparsity, Weights } from './graph/weights.ts';
@@ -87,7 +86,7 @@ export class Model {
     this.inputs = graph.inputs.map((i) => ({ ...i }));
     this.outputs = graph.outputs.map((o) => ({ ...o }));
     this.ops = ops;
-    this.graph = optimise(graph, ops);
+    this.graph = graph;
     this.weights = new Weights(engine, sparsity);
   }
 
@@ -101,16 +100,16 @@ export class Model {
     if (sparsity !== 'auto' && sparsity !== 'off') throw new ArgumentTypeError('sparsity', "'auto' or 'off'", sparsity);
     signal?.throwIfAborted();
     // A failed engine must not leave the other promise unhandled, and bytes come before the reader is needed.
-    const [engine, graph, { OPS }] = await Promise.all([
+    const [engine, graph, { OPS, optimise }] = await Promise.all([
       options.engine ?? Engine.create(options),
       isGraph(source) ? structuredGraph(source) : readModel(source, options),
-      import('./ops/index.ts'),
+      import('./graph/prepare.ts'),
     ]);
     try {
       engine.check();
       signal?.throwIfAborted();
       onProgress?.({ phase: 'prepare', loaded: 0, total: 1 });
-      const model = new Model(graph, engine, !options.engine, sparsity, OPS);
+      const model = new Model(optimise(graph, OPS), engine, !options.engine, sparsity, OPS);
       model.prepare();
       signal?.throwIfAborted();
       onProgress?.({ phase: 'prepare', loaded: 1, total: 1 });
