@@ -136,7 +136,7 @@ function broadcast(
     form.inner * form.outer * form.mid === sizeOf(type.dims) &&
     form.inner === sizeOf(type.dims.slice(2));
   const panels = layout > 0 && (form.form === 'scalar' || perChannel);
-  const chosen = panels ? layout : 0;
+  const chosen: Layout = panels ? layout : 0;
   const at = value && ctx.constant(`${smallName}|broadcast`, () => value.data);
   return {
     kernel: `f32_${how.kind}_broadcast`,
