@@ -1,5 +1,6 @@
 // One operator at a time: infer, evaluate, look at the outputs.
 import { expect } from 'vitest';
+import { evalNode, inferNode, opOf } from '../../src/graph/infer.ts';
 import type { Attr, Node } from '../../src/graph/ir.ts';
 import { numbers } from '../../src/ops/half.ts';
 import { OPS } from '../../src/ops/index.ts';
@@ -27,10 +28,9 @@ export function run(op: string, inputs: Input[], attrs: Record<string, Attr> = {
   };
   const before = inputs.map((t) => t && [...t.data]);
   const known = inputs.map((t) => t && { type: t.type, dims: t.dims, value: t });
-  const types = OPS[op].infer(node, known, (i) => inputs[i]!);
-  expect(types.length).toBeGreaterThanOrEqual(count);
-  const outputs = types.map(({ type, dims }) => Tensor.zeros(type, dims));
-  OPS[op].eval(node, inputs, outputs);
+  const def = opOf(node, OPS);
+  const types = inferNode(def, node, known, (i) => inputs[i]!);
+  const outputs = evalNode(def, node, inputs, types);
   expect(inputs.map((t) => t && [...t.data])).toEqual(before);
   return outputs;
 }
@@ -42,3 +42,17 @@ export const close = (t: Tensor, want: readonly number[], digits = 5) => {
     expect(v).toBeCloseTo(want[i], digits);
   });
 };
+
+/** A seeded stream of integers below n. */
+export const randomFrom = (seed: number) => (n: number) =>
+  Math.floor(((seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0) / 2 ** 32) * n);
+
+/** Every index of a shape, in row-major order. */
+export function* indices(dims: readonly number[]): Generator<number[]> {
+  if (!dims.length) yield [];
+  else for (let i = 0; i < dims[0]; i++) for (const rest of indices(dims.slice(1))) yield [i, ...rest];
+}
+/** The element at an index. */
+export const at = (t: Tensor, index: readonly number[]) => t.data[index.reduce((sum, i, d) => sum * t.dims[d] + i, 0)];
+/** One value for every index of a tensor. */
+export const built = <T>(t: Tensor, f: (index: number[]) => T): T[] => [...indices(t.dims)].map(f);
