@@ -1,4 +1,5 @@
 // What the wasm module exports: every kernel family and the ABI version, which the loader compares with src/kernel/abi.ts.
+export * from './conv';
 export * from './csr';
 export * from './dense';
 export * from './depthwise';

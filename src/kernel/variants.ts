@@ -46,4 +46,5 @@ export const VARIANTS: readonly Variant[] = [
   ...family('pool', 0, 'f32_plain_maxpool f32_plain_averagepool f32_panels_global_average f32_panels_global_max'),
   ...family('pool', 0, 'f32_plain_reduce_sum f32_plain_reduce_max f32_plain_reduce_min'),
   ...family('depthwise', 0, 'f32_depthwise_3x3s1 f32_depthwise_3x3s2 f32_depthwise_kxk'),
+  ...family('conv', 0, 'f32_plain_im2panel'),
 ];
