@@ -347,6 +347,35 @@ describe('older forms', () => {
     expect(shape(12, undefined, {})).toEqual(['Shape', 'Flatten1', 'Softmax-1', 'Reshape']);
   });
 
+  test('Softmax and Hardmax of opset 12: values of a coerced matrix', () => {
+    const x = f32([0, 1, 2, 3, 3, 2, 1, 0], [2, 2, 2]);
+    const row = [0, 1, 2, 3].map((v) => Math.exp(v) / (1 + Math.E + Math.E ** 2 + Math.E ** 3));
+    const { dims, data } = one(12, 'Softmax', x, spec({}));
+    expect(dims).toEqual([2, 2, 2]);
+    for (const [i, want] of [...row, ...[...row].reverse()].entries()) expect(data[i]).toBeCloseTo(want, 6);
+    expect(one(12, 'Hardmax', x, spec({ axis: 0 })).data).toEqual([0, 0, 0, 1, 0, 0, 0, 0]);
+    expect(one(13, 'Hardmax', x, spec({ axis: 0 })).data).toEqual([0, 0, 1, 1, 1, 1, 0, 0]);
+  });
+
+  test('GroupNormalization before opset 21 has a scale and bias for each group', () => {
+    const x = f32([-1, 1, -1, 1, -2, 2, -2, 2], [1, 4, 2]);
+    const norm = (opset: number, scale: number[], bias: number[]) =>
+      run(
+        opset,
+        {
+          nodes: [
+            { op: 'GroupNormalization', in: ['x', 's', 'b'], out: ['y'], attrs: { num_groups: 2, epsilon: { f: 0 } } },
+          ],
+          constants: { s: f32(scale), b: f32(bias) },
+          inputs: [['x', 'float32']],
+        },
+        { x },
+      ).data;
+    const want = [-3, 3, -3, 3, 5, 15, 5, 15];
+    expect(norm(18, [3, 5], [0, 10])).toEqual(want);
+    expect(norm(21, [3, 3, 5, 5], [0, 0, 10, 10])).toEqual(want);
+  });
+
   test('element types by name', () => {
     const to = (type: DType | 'string' | 'bfloat16', n: number) =>
       caught(() => one(13, 'Cast', f32([1]), spec({ to: n }))).message + type;
