@@ -5,7 +5,9 @@ export * from './dense';
 export * from './depthwise';
 export * from './group';
 export * from './layout';
+export * from './pointwise';
 export * from './pool';
+export * from './softmax';
 
 /** Raised whenever a kernel's arguments or a packed layout changes. */
 export function abi_version(): i32 {

@@ -1,3 +1,5 @@
+import { BINARY, UNARY } from './pointwise.ts';
+
 /**
  * The one table of kernels. A row feeds selection, tests and benchmarks; a test fails when the rows and the exports of the
  * wasm modules differ.
@@ -47,4 +49,7 @@ export const VARIANTS: readonly Variant[] = [
   ...family('pool', 0, 'f32_plain_reduce_sum f32_plain_reduce_max f32_plain_reduce_min'),
   ...family('depthwise', 0, 'f32_depthwise_3x3s1 f32_depthwise_3x3s2 f32_depthwise_kxk'),
   ...family('conv', 0, 'f32_plain_im2panel'),
+  ...family('pointwise', 0, UNARY.map((kind) => `f32_plain_${kind}`).join(' ')),
+  ...family('pointwise', 0, BINARY.map((kind) => `f32_plain_${kind}_row f32_plain_${kind}_splat`).join(' ')),
+  ...family('softmax', 0, 'f32_plain_softmax_rows f32_plain_softmax_columns'),
 ];
