@@ -3,7 +3,7 @@
  * layouts, place buffers by lifetime. A plan holds for one set of input shapes; the model caches plans.
  */
 import type { Engine } from '../engine.ts';
-import { type Lifetime, planMemory } from '../memory/planner.ts';
+import { planMemory } from '../memory/planner.ts';
 import type { Known, OpTable } from '../ops/types.ts';
 import type { Tensor, TensorType } from '../tensor.ts';
 import { specialize } from './infer.ts';
@@ -163,11 +163,11 @@ class GraphLowering {
 function place(graph: Graph, values: ReadonlyMap<string, Known>, steps: readonly Lowering[], engine: Engine): Draft {
   const lives: { bytes: number; first: number; last: number }[] = [];
   const buffers = new Map<string, number>();
-  const slots = new Map<string, Slot>();
+  const bytesOf = (slot: Slot): number => geometry(values.get(slot.name)!, slot.layout).bytes;
   const open = (slot: Slot, step: number): void => {
     buffers.set(key(slot), lives.length);
-    slots.set(key(slot), slot);
-    lives.push({ bytes: geometry(values.get(slot.name)!, slot.layout).bytes, first: step, last: step });
+    const last = Math.max(step, lastRead.get(key(slot)) ?? step);
+    lives.push({ bytes: bytesOf(slot), first: step, last });
   };
   // When each slot is read last, so that a step may overwrite what nobody needs any more.
   const lastRead = new Map<string, number>();
@@ -179,27 +179,21 @@ function place(graph: Graph, values: ReadonlyMap<string, Known>, steps: readonly
   const dynamic = (slot: Slot) => !values.get(slot.name)!.value;
   const scratch: number[] = [];
   steps.forEach((s, i) => {
-    for (const slot of s.reads) if (dynamic(slot)) lives[buffers.get(key(slot))!].last = i;
     const [first] = s.reads;
     const [out] = s.writes;
     const shared = s.inPlace && dynamic(first) && lastRead.get(key(first)) === i ? buffers.get(key(first)) : undefined;
     // Another value may live in the same buffer through an earlier step in place: its reads count too.
-    const free = shared !== undefined && lives[shared].last === i && sameSize(first, out);
+    const free = shared !== undefined && lives[shared].last === i && bytesOf(first) >= bytesOf(out);
     for (const slot of s.writes) {
       if (slot === out && free) {
         buffers.set(key(slot), shared!);
-        slots.set(key(slot), slot);
+        lives[shared!].last = Math.max(i, lastRead.get(key(slot)) ?? i);
       } else open(slot, i);
-      const life = lives[buffers.get(key(slot))!];
-      life.last = Math.max(life.last, i, lastRead.get(key(slot)) ?? i);
     }
     scratch.push(lives.length);
     lives.push({ bytes: s.scratch ?? 0, first: i, last: i });
   });
-  function sameSize(a: Slot, b: Slot): boolean {
-    return geometry(values.get(a.name)!, a.layout).bytes >= geometry(values.get(b.name)!, b.layout).bytes;
-  }
-  const { offsets, bytes } = planMemory(lives as Lifetime[]);
+  const { offsets, bytes } = planMemory(lives);
 
   return {
     workspaceBytes: bytes,

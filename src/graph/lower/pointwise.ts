@@ -5,7 +5,7 @@ import { sizeOf, type TensorType } from '../../tensor.ts';
 import type { Node } from '../ir.ts';
 import { geometry, type Layout, type Place } from '../place.ts';
 import { clampOf } from './clamp.ts';
-import { f32Constant, type LowerContext, type Lowered, type Rule } from './types.ts';
+import { f32Constant, type LowerContext, type Lowered, type Rule, type Slot } from './types.ts';
 
 type Unary = Parameters<typeof unaryCalls>[0];
 
@@ -138,9 +138,11 @@ function broadcast(
   const panels = layout > 0 && (form.form === 'scalar' || perChannel);
   const chosen: Layout = panels ? layout : 0;
   const at = value && ctx.constant(`${smallName}|broadcast`, () => value.data);
+  const reads: Slot[] = [{ name: bigName, layout: chosen }];
+  if (!value) reads.push({ name: smallName, layout: 0 });
   return {
     kernel: `f32_${how.kind}_broadcast`,
-    reads: [{ name: bigName, layout: chosen }, ...(value ? [] : [{ name: smallName, layout: 0 }])],
+    reads,
     writes: [{ name: out, layout: chosen }],
     inPlace: true,
     emit: ([a, b], [y]) => {
