@@ -1,40 +1,36 @@
 /** The last resort of lowering: the operator's scalar definition, run on views of the engine's memory. Any type. */
-import { type DType, Tensor } from '../../tensor.ts';
-import { opOf } from '../infer.ts';
+import { sizeOf, Tensor } from '../../tensor.ts';
+import { inferNode, opOf } from '../infer.ts';
 import { type Node, needsOf } from '../ir.ts';
 import type { Place } from '../place.ts';
 import type { LowerContext, Lowered, Slot } from './types.ts';
 
-/** A way to see memory; the arena's, at the time of the call. */
-export type View = <T extends DType>(type: T, at: number, length: number) => Tensor<T>['data'];
-
 export function host(node: Node, ctx: LowerContext): Lowered {
   const op = opOf(node, ctx.ops);
+  const known = node.inputs.map((name) => (name ? ctx.known(name) : undefined));
+  // An output nobody asked for is computed all the same, outside the memory.
+  const types = inferNode(op, node, known, (i) => known[i]!.value!);
   const plain = (name: string): Slot => ({ name, layout: 0 });
   const reads = [...new Set(needsOf(node))].filter((n) => !ctx.known(n).value).map(plain);
   const writes = node.outputs.filter(Boolean).map(plain);
-  const { view } = ctx;
   return {
     kernel: 'host',
     reads,
     writes,
     emit(readPlaces, writePlaces) {
-      const tensorAt = (p: Place) => new Tensor(p.type.type, view(p.type.type, p.at, sizeOfPlace(p)), p.type.dims);
+      const { view } = ctx;
+      const tensorAt = ({ at, type: { type, dims } }: Place) => new Tensor(type, view(type, at, sizeOf(dims)), dims);
       return () => {
-        const inputs = node.inputs.map((name) => {
-          if (!name) return undefined;
-          const i = reads.findIndex((r) => r.name === name);
-          return i < 0 ? ctx.known(name).value : tensorAt(readPlaces[i]);
+        const inputs = node.inputs.map((name, i) => {
+          if (!name || known[i]!.value) return known[i]?.value;
+          return tensorAt(readPlaces[reads.findIndex((r) => r.name === name)]);
         });
         let next = 0;
-        const outputs = node.outputs.map((name) => {
-          if (name) return tensorAt(writePlaces[next++]);
-          return Tensor.zeros('float32', [0]);
-        });
+        const outputs = types.map(({ type, dims }, i) =>
+          node.outputs[i] ? tensorAt(writePlaces[next++]) : Tensor.zeros(type, dims),
+        );
         op.eval(node, inputs, outputs);
       };
     },
   };
 }
-
-const sizeOfPlace = (p: Place): number => p.type.dims.reduce((a, b) => a * b, 1);
