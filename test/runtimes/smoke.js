@@ -116,6 +116,16 @@ export async function smoke(sparsimd, env) {
     async 'sparsity off: the same logits'() {
       return withModel({ sparsity: 'off' }, (model) => close(model.runSync(feeds()).logits.data, env.logits));
     },
+    async 'every layer runs on a kernel, pruned ones on a sparse kernel'() {
+      return withModel({}, (model) => {
+        const steps = model.plan(feeds());
+        const slow = steps.filter((s) => s.kernel === 'host').map((s) => s.node);
+        equal(slow.join(), '', 'steps on the host');
+        const sparse = steps.filter((s) => /group|csr/.test(s.kernel)).length;
+        if (sparse < 10) throw new Error(`${sparse} of ${steps.length} steps are sparse: ${steps.map((s) => s.kernel)}`);
+        return `${sparse} of ${steps.length} steps are sparse`;
+      });
+    },
     async 'a batch of two: each image answered alike'() {
       const two = new Float32Array(2 * env.image.length);
       two.set(env.image);

@@ -12,7 +12,7 @@ export async function open() {
     async load(network, { sparsity = 'auto' } = {}) {
       const { channels, resolution } = network.options;
       const model = await Model.load(toOnnx(network), { sparsity });
-      isa = model.info?.isa ?? '';
+      isa = model.engine.info.isa;
       return (image) =>
         model.runSync({ image: new Tensor('float32', image, [1, channels, resolution, resolution]) }).logits.data;
     },
