@@ -46,16 +46,15 @@ export function supportsDepthwise(c: { kernel: Pair; stride: Pair; dilation: Pai
 }
 
 /** The 3x3 kernels read planes in place: rows of at least a vector, and no output row that lies in the padding alone. */
-const inPlace = (s: DepthwiseShape): boolean => s.kernel === 3 && s.width >= 4 && s.padTop <= 2;
+const inPlace = (s: DepthwiseShape): boolean => s.kernel === 3 && s.width >= 4 && s.padTop <= 3 - s.stride;
 
 const aligned = (bytes: number, to: number): number => Math.ceil(bytes / to) * to;
 
 /** Bytes of scratch that depthwiseCalls needs. */
 export function depthwiseScratchBytes(s: DepthwiseShape): number {
   if (inPlace(s)) {
-    // Limits, a table for each strip, a row of zeros, and the output plane with the overrun of its last vector.
-    const zeros = aligned(Math.max(4 * s.width, 64), 64);
-    return 64 + 128 * Math.ceil(s.outWidth / 4) + zeros + 4 * (s.outHeight * s.outWidth + 4);
+    // Limits, a table for each strip, and the output plane with the overrun of its last vector.
+    return 64 + 128 * Math.ceil(s.outWidth / 4) + 4 * (s.outHeight * s.outWidth + 4);
   }
   const rows = aligned(s.outHeight, 4);
   const pitch = 4 * s.stride * (aligned(s.outWidth, 4) + aligned(s.kernel, 4));
