@@ -3,7 +3,7 @@
 //
 // Their constants are parameters, which a kernel loads once with `pin`: V8 builds a constant vector anew wherever it is
 // used, or moves the work into the loop, and an exp loop then takes twice as long (2.1 against 1.1 ns a number, Node 20 to 24).
-import { clamp, madd } from './isa';
+import { madd } from './isa';
 
 /**
  * A constant vector that stays in a register: it takes the way through memory, which no compiler moves or repeats. `at` is
@@ -66,7 +66,7 @@ function store3(p: usize, n: i32, v: v128): void {
 @inline export const C5: f32 = 0.008366595779042843;
 // @ts-expect-error: decorator
 @inline export const C6: f32 = 0.0013882504668205119;
-/** exp is limited to here: below, it is 0, above, Infinity. */
+/** Where exp becomes 0 and Infinity: limits of its argument. */
 // @ts-expect-error: decorator
 @inline export const EXP_LOW: f32 = -87.3;
 // @ts-expect-error: decorator
@@ -84,13 +84,15 @@ function store3(p: usize, n: i32, v: v128): void {
   return madd(r, f32x4.mul(r, r), p);
 }
 
-/** e^x to 2 ulp. Results below 2^-125.5 are 0. `magic` is MAGIC_HALF: doubling at the end lets 2^128 overflow by itself. */
+/**
+ * e^x to 2 ulp for EXP_LOW <= x <= EXP_HIGH. Results below 2^-125.5 are 0. `magic` is MAGIC_HALF: doubling at the end lets
+ * 2^128 overflow by itself.
+ */
 // @ts-expect-error: decorator
 @inline export function exp(
-  x: v128, low: v128, high: v128, one: v128, magic: v128, log2e: v128, ln2High: v128, ln2Low: v128,
+  x: v128, one: v128, magic: v128, log2e: v128, ln2High: v128, ln2Low: v128,
   c2: v128, c3: v128, c4: v128, c5: v128, c6: v128,
 ): v128 {
-  x = clamp(x, low, high);
   const t = madd(magic, x, log2e);
   const half = f32x4.mul(
     f32x4.add(one, reduced(x, t, magic, ln2High, ln2Low, c2, c3, c4, c5, c6)),
@@ -112,32 +114,38 @@ function store3(p: usize, n: i32, v: v128): void {
 
 // log m = 2 atanh s, s = (m - 1) / (m + 1): 2s + s^3 (L0 + L1 s^2 + L2 s^4) for m in [sqrt 1/2, sqrt 2], to 8e-10.
 // @ts-expect-error: decorator
-@inline const L0: f32 = 0.6666677642145393;
+@inline export const L0: f32 = 0.6666677642145393;
 // @ts-expect-error: decorator
-@inline const L1: f32 = 0.39977527951285197;
+@inline export const L1: f32 = 0.39977527951285197;
 // @ts-expect-error: decorator
-@inline const L2: f32 = 0.29872284911033115;
+@inline export const L2: f32 = 0.29872284911033115;
 
-/** log x to 3 ulp, denormals included; log 0 = -Infinity, negative numbers give NaN. Constants stay where they are used. */
+/** sqrt 1/2, and what selects the mantissa, as the floats of these bits. */
 // @ts-expect-error: decorator
-@inline export function log(x: v128): v128 {
-  const one = f32x4.splat(1);
-  const denormal = f32x4.lt(x, f32x4.splat(1.1754943508222875e-38));
-  const scaled = f32x4.mul(x, v128.bitselect(f32x4.splat(8388608), one, denormal));
-  const root = i32x4.splat(0x3f3504f3);
-  const i = i32x4.sub(scaled, root);
+@inline export const ROOT_HALF: f32 = 0.7071067690849304;
+// @ts-expect-error: decorator
+@inline export const MANTISSA: f32 = 1.1754942106924411e-38;
+// @ts-expect-error: decorator
+@inline export const SMALLEST: f32 = 1.1754943508222875e-38;
+
+/** log x to 3 ulp, denormals included; log 0 = -Infinity, negative numbers give NaN. */
+// @ts-expect-error: decorator
+@inline export function log(
+  x: v128, one: v128, two: v128, smallest: v128, rootHalf: v128, mantissa: v128, infinity: v128,
+  l0: v128, l1: v128, l2: v128, ln2High: v128, ln2Low: v128,
+): v128 {
+  const denormal = f32x4.lt(x, smallest);
+  const i = i32x4.sub(f32x4.mul(x, v128.bitselect(f32x4.splat(8388608), one, denormal)), rootHalf);
   const k = f32x4.sub(f32x4.convert_i32x4_s(i32x4.shr_s(i, 23)), v128.and(denormal, f32x4.splat(23)));
-  const f = f32x4.sub(i32x4.add(v128.and(i, i32x4.splat(0x7fffff)), root), one);
-  const two = f32x4.splat(2);
+  const f = f32x4.sub(i32x4.add(v128.and(i, mantissa), rootHalf), one);
   const s = f32x4.div(f, f32x4.add(two, f));
   const z = f32x4.mul(s, s);
-  const p = madd(f32x4.splat(L0), madd(f32x4.splat(L1), f32x4.splat(L2), z), z);
-  const m = f32x4.mul(s, madd(two, z, p));
-  let y = madd(madd(m, k, f32x4.splat(LN2_LOW)), k, f32x4.splat(LN2_HIGH));
+  const m = f32x4.mul(s, madd(two, z, madd(l0, madd(l1, l2, z), z)));
+  const y = madd(madd(m, k, ln2Low), k, ln2High);
   // Infinity and NaN are their own logarithms.
-  y = v128.bitselect(y, x, f32x4.lt(x, f32x4.splat(Infinity)));
-  y = v128.bitselect(f32x4.splat(-Infinity), y, f32x4.eq(x, f32x4.splat(0)));
-  return v128.or(y, f32x4.lt(x, f32x4.splat(0)));
+  const r = v128.bitselect(y, x, f32x4.lt(x, infinity));
+  const zero = f32x4.splat(0);
+  return v128.or(v128.bitselect(f32x4.neg(infinity), r, f32x4.eq(x, zero)), f32x4.lt(x, zero));
 }
 
 // -log(1 - erf a) = a (E0 + E1 a + …) for 0 <= a <= 3.95, so that erf a = -expm1(-a P(a)) to 3.5e-8 of itself.

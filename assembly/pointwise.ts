@@ -1,8 +1,8 @@
 // Elementwise operators. One loop a shape of operator; the operator is a literal that folds.
 import { clamp, madd } from './isa';
 import {
-  C2, C3, C4, C5, C6, E0, E1, E2, E3, E4, E5, E6, E7, ERF_ONE, EXP_HIGH, EXP_LOW, LN2_HIGH, LN2_LOW, LOG2E, MAGIC,
-  MAGIC_HALF, exp, expm1, loadPart, log, pin, pinIf, storePart,
+  C2, C3, C4, C5, C6, E0, E1, E2, E3, E4, E5, E6, E7, ERF_ONE, EXP_HIGH, EXP_LOW, L0, L1, L2, LN2_HIGH, LN2_LOW, LOG2E,
+  MAGIC, MAGIC_HALF, MANTISSA, ROOT_HALF, SMALLEST, exp, expm1, loadPart, log, pin, pinIf, storePart,
 } from './math';
 
 // Operators of one or two instructions, then those around exp, those around expm1, and log.
@@ -93,8 +93,8 @@ import {
   const high = pinIf(e, y, viaExp ? EXP_HIGH : op == TANH ? 9.2 : op == ELU ? 0 : ERF_ONE);
   const magic = pinIf(e, y, viaExp ? MAGIC_HALF : MAGIC);
   const log2e = pinIf(e, y, LOG2E);
-  const ln2High = pinIf(e, y, -LN2_HIGH);
-  const ln2Low = pinIf(e, y, -LN2_LOW);
+  const ln2High = pin(y, e ? -LN2_HIGH : LN2_HIGH);
+  const ln2Low = pin(y, e ? -LN2_LOW : LN2_LOW);
   const c2 = pinIf(e, y, C2);
   const c3 = pinIf(e, y, C3);
   const c4 = pinIf(e, y, C4);
@@ -108,6 +108,14 @@ import {
   const e5 = pinIf(viaErf, y, -E5);
   const e6 = pinIf(viaErf, y, -E6);
   const e7 = pinIf(viaErf, y, -E7);
+  const two = pinIf(!e, y, 2);
+  const smallest = pinIf(!e, y, SMALLEST);
+  const rootHalf = pinIf(!e, y, ROOT_HALF);
+  const mantissa = pinIf(!e, y, MANTISSA);
+  const infinity = pinIf(!e, y, Infinity);
+  const l0 = pinIf(!e, y, L0);
+  const l1 = pinIf(!e, y, L1);
+  const l2 = pinIf(!e, y, L2);
   store<f32>(y, saved);
 
   const last: usize = <usize>(n - 4) << 2;
@@ -115,13 +123,13 @@ import {
   let v = n < 4 ? loadPart(x, n, one) : v128.load(x);
   while (true) {
     let r: v128;
-    if (op == LOG) r = log(v);
+    if (op == LOG) r = log(v, one, two, smallest, rootHalf, mantissa, infinity, l0, l1, l2, ln2High, ln2Low);
     else if (viaExp) {
       // sigmoid(v) = 1 / (1 + e^-v); gelutanh(v) = v sigmoid(2 sqrt(2/pi) (v + 0.044715 v^3)).
       let u = v;
       if (op == GELUTANH) u = f32x4.mul(v, madd(va, f32x4.mul(v, v), vb));
       else if (op != EXP) u = f32x4.neg(v);
-      r = exp(u, low, high, one, magic, log2e, ln2High, ln2Low, c2, c3, c4, c5, c6);
+      r = exp(clamp(u, low, high), one, magic, log2e, ln2High, ln2Low, c2, c3, c4, c5, c6);
       if (op != EXP) r = f32x4.div(op == SIGMOID ? one : v, f32x4.add(one, r));
     } else if (op == ELU) {
       r = expm1(clamp(v, low, high), one, magic, log2e, ln2High, ln2Low, c2, c3, c4, c5, c6);

@@ -33,10 +33,20 @@
   return from < 0 ? (d - 1 - from) / d : 0;
 }
 
+/** Four taps of a row of outputs. Stride 2 reads seven floats, so nothing beyond the last tap. */
+// @ts-expect-error: decorator
+@inline function tap(stride: i32, q: usize): v128 {
+  const v = v128.load(q);
+  return stride == 2 ? v128.shuffle<f32>(v, v128.load(q, 12), 0, 2, 5, 7) : v;
+}
+// @ts-expect-error: decorator
+@inline function poolFold(op: i32, acc: v128, v: v128): v128 {
+  return op == SUM ? f32x4.add(acc, v) : f32x4.pmax(acc, v);
+}
+
 /**
- * Four outputs from windows that lie inside the plane: `rows` rows of kw taps from p on. Stride 2 reads seven floats, so
- * nothing beyond the last tap. For max, NaN is tracked on the side: pmax and a compare are three instructions, where
- * f32x4.max is eight on x64.
+ * Four outputs from windows that lie inside the plane: `rows` rows of kw taps from p on, three at a time. For max, NaN is
+ * tracked on the side: pmax and a compare are three instructions, where f32x4.max is eight on x64.
  */
 // @ts-expect-error: decorator
 @inline function window4(op: i32, stride: i32, p: usize, rows: i32, kw: i32, rowStep: usize, tapStep: usize): v128 {
@@ -44,14 +54,19 @@
   let nan = i32x4.splat(0);
   for (; rows > 0; rows--, p += rowStep) {
     let q = p;
-    for (let j = kw; j > 0; j--, q += tapStep) {
-      let v = v128.load(q);
-      if (stride == 2) v = v128.shuffle<f32>(v, v128.load(q, 12), 0, 2, 5, 7);
-      if (op == SUM) acc = f32x4.add(acc, v);
-      else {
-        acc = f32x4.pmax(acc, v);
-        nan = v128.or(nan, f32x4.ne(v, v));
-      }
+    let j = kw;
+    for (; j >= 3; j -= 3) {
+      const u = tap(stride, q);
+      const v = tap(stride, q + tapStep);
+      const w = tap(stride, q + (tapStep << 1));
+      q += tapStep * 3;
+      acc = poolFold(op, acc, poolFold(op, poolFold(op, u, v), w));
+      if (op != SUM) nan = v128.or(nan, v128.or(f32x4.ne(u, u), v128.or(f32x4.ne(v, v), f32x4.ne(w, w))));
+    }
+    for (; j > 0; j--, q += tapStep) {
+      const v = tap(stride, q);
+      acc = poolFold(op, acc, v);
+      if (op != SUM) nan = v128.or(nan, f32x4.ne(v, v));
     }
   }
   return op == SUM ? acc : v128.or(acc, nan);

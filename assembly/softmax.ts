@@ -1,15 +1,16 @@
 // Softmax and its logarithm, in three passes: maximum, e^(x - maximum) and its sum, scale. y may be x.
 import {
-  C2, C3, C4, C5, C6, EXP_HIGH, EXP_LOW, LN2_HIGH, LN2_LOW, LOG2E, MAGIC_HALF, exp, loadPart, log, pin, storePart,
+  C2, C3, C4, C5, C6, EXP_LOW, L0, L1, L2, LN2_HIGH, LN2_LOW, LOG2E, MAGIC_HALF, MANTISSA, ROOT_HALF, SMALLEST, exp,
+  loadPart, log, pin, storePart,
 } from './math';
 
 /** Sum, or maximum, of the four lanes, in every lane. */
 // @ts-expect-error: decorator
 @inline function across(sum: bool, v: v128): v128 {
   const w = v128.shuffle<f32>(v, v, 2, 3, 0, 1);
-  v = sum ? f32x4.add(v, w) : f32x4.max(v, w);
+  v = sum ? f32x4.add(v, w) : f32x4.pmax(v, w);
   const u = v128.shuffle<f32>(v, v, 1, 0, 3, 2);
-  return sum ? f32x4.add(v, u) : f32x4.max(v, u);
+  return sum ? f32x4.add(v, u) : f32x4.pmax(v, u);
 }
 
 /**
@@ -23,7 +24,6 @@ import {
   const none = pin(y, -Infinity);
   const one = pin(y, 1);
   const low = pin(y, EXP_LOW);
-  const high = pin(y, EXP_HIGH);
   const magic = pin(y, MAGIC_HALF);
   const log2e = pin(y, LOG2E);
   const ln2High = pin(y, -LN2_HIGH);
@@ -45,11 +45,12 @@ import {
       const take = rows ? 4 : 1;
       const columns = inner - i;
 
+      // A NaN need not win here: it makes the sum NaN, and so every result.
       let top = none;
       let p = from;
       for (let left = n; left > 0; left -= take, p += step) {
         const live = rows ? left : columns;
-        top = f32x4.max(top, live >= 4 ? v128.load(p) : loadPart(p, live, none));
+        top = f32x4.pmax(top, live >= 4 ? v128.load(p) : loadPart(p, live, none));
       }
       if (rows) top = across(false, top);
 
@@ -58,24 +59,37 @@ import {
       let q = to;
       for (let left = n; left > 0; left -= take, p += step, q += step) {
         const live = rows ? left : columns;
-        const whole = live >= 4;
-        const d = f32x4.sub(whole ? v128.load(p) : loadPart(p, live, none), top);
-        const e = exp(d, low, high, one, magic, log2e, ln2High, ln2Low, c2, c3, c4, c5, c6);
+        const d = f32x4.sub(live >= 4 ? v128.load(p) : loadPart(p, live, none), top);
+        const e = exp(f32x4.pmax(d, low), one, magic, log2e, ln2High, ln2Low, c2, c3, c4, c5, c6);
         sum = f32x4.add(sum, e);
-        const v = logarithm ? d : e;
-        if (whole) v128.store(q, v);
-        else storePart(q, v, live);
+        if (!logarithm) {
+          if (live >= 4) v128.store(q, e);
+          else storePart(q, e, live);
+        }
       }
       if (rows) sum = across(true, sum);
 
-      // y = e / sum, or d - log sum.
-      const scale = logarithm ? one : f32x4.div(one, sum);
-      const shift = logarithm ? log(sum) : f32x4.splat(0);
+      // e / sum, or (x - top) - log sum.
+      let scale = one;
+      let shift = f32x4.splat(0);
+      if (logarithm) {
+        shift = log(
+          sum, one, f32x4.splat(2), f32x4.splat(SMALLEST), f32x4.splat(ROOT_HALF), f32x4.splat(MANTISSA),
+          f32x4.splat(Infinity), f32x4.splat(L0), f32x4.splat(L1), f32x4.splat(L2), f32x4.neg(ln2High), f32x4.neg(ln2Low),
+        );
+        p = from;
+      } else {
+        top = shift;
+        scale = f32x4.div(one, sum);
+        p = to;
+      }
       q = to;
-      for (let left = n; left > 0; left -= take, q += step) {
+      for (let left = n; left > 0; left -= take, p += step, q += step) {
         const live = rows ? left : columns;
-        if (live >= 4) v128.store(q, f32x4.sub(f32x4.mul(v128.load(q), scale), shift));
-        else storePart(q, f32x4.sub(f32x4.mul(loadPart(q, live, one), scale), shift), live);
+        const v = live >= 4 ? v128.load(p) : loadPart(p, live, one);
+        const r = f32x4.sub(f32x4.mul(f32x4.sub(v, top), scale), shift);
+        if (live >= 4) v128.store(q, r);
+        else storePart(q, r, live);
       }
     }
   }
