@@ -1,7 +1,7 @@
 import { readSource } from '#assets';
 import { Engine, type EngineOptions } from './engine.ts';
 import { ArgumentTypeError, DisposedError, describe, InputError, ModelFormatError } from './errors.ts';
-import { ancestorsOf, checkInputs, NeedsValue } from './graph/infer.ts';
+import { ancestorsOf, checkInputs, NeedsValue, opOf } from './graph/infer.ts';
 import type { Graph, ValueInfo } from './graph/ir.ts';
 import type { Place } from './graph/place.ts';
 import { type Draft, draft, type Plan, type Step } from './graph/plan.ts';
@@ -225,15 +225,23 @@ export class Model {
     this.engine.check();
   }
 
-  /** Plans ahead where the file fixes all shapes, so that mistakes show at load and the first run is fast. */
+  /**
+   * Plans ahead for the declared shapes, a leading symbol (the batch) being 1, so that weights are packed, mistakes show at
+   * load and the first run is fast. With other open dimensions, plans wait for the first run.
+   */
   private prepare(): void {
-    if (this.inputs.every((i) => i.dims?.every((d) => typeof d === 'number'))) {
-      const types = new Map(this.inputs.map((i) => [i.name, { type: i.type, dims: i.dims as number[] }]));
-      try {
-        this.build(types, new Map(), keyOf(types, new Map()));
-      } catch (error) {
-        if (!(error instanceof NeedsValue)) throw error;
-      }
+    for (const node of this.graph.nodes) if (node.op !== 'If') opOf(node, this.ops);
+    const types = new Map<string, TensorType>();
+    for (const { name, type, dims } of this.inputs) {
+      if (!dims?.every((d, i) => i === 0 || typeof d === 'number')) return;
+      types.set(name, { type, dims: dims.map((d) => (typeof d === 'number' ? d : 1)) });
+    }
+    try {
+      this.bind(this.build(types, new Map(), keyOf(types, new Map())));
+    } catch (error) {
+      // A batch of 1 was our guess, and a value may be needed that only a run brings: the run will say.
+      const guessed = this.inputs.some((i) => typeof i.dims?.[0] !== 'number');
+      if (!(error instanceof NeedsValue || (guessed && error instanceof ModelFormatError))) throw error;
     }
   }
 

@@ -12,29 +12,45 @@ export type CostTable = ReadonlyMap<string, VariantCost>;
 /** Measured once per process and instruction set: the engine is the same for all. */
 const measured = new Map<Isa, CostTable>();
 
-/** The costs for an engine: measured (about 50 ms the first time), or built in when results must not depend on a clock. */
-export function costsOf(engine: Engine): CostTable {
-  const { isa, deterministic } = engine.info;
-  if (deterministic) return DEFAULT_COSTS[isa];
-  let costs = measured.get(isa);
-  if (!costs) measured.set(isa, (costs = calibrate(engine)));
+/** The costs on an engine, measured (about 50 ms the first time). */
+function measuredCosts(engine: Engine): CostTable {
+  let costs = measured.get(engine.info.isa);
+  if (!costs) measured.set(engine.info.isa, (costs = calibrate(engine)));
   return costs;
 }
 
-/** Every SpMM kernel's predicted time on a matrix, for `columns` pixels or tokens. */
-export function predictAll(
-  costs: CostTable,
+/** Below this many ns a layer's choice matters less than the time it takes to measure. */
+const WORTH_MEASURING = 20_000;
+
+/**
+ * The fastest kernel for a weight matrix [rows][cols] and `columns` pixels or tokens. Predicted from measured costs; from
+ * built-in ones where the engine must be deterministic or the layer is tiny.
+ * @param denseOnly leaves the sparse formats out; without a zero they are out anyway
+ */
+export function chooseFormat(
+  engine: Engine,
+  denseOnly: boolean,
   weights: Float32Array,
   rows: number,
   cols: number,
   columns: number,
-): Omit<Choice, 'denseNs'>[] {
+): Choice {
   const counts = countSpmm(weights, rows, cols);
-  return VARIANTS.filter((v) => v.op === 'spmm').map((v) => ({
-    variant: v.name,
-    format: v.format!,
-    lanes: v.lanes as Lanes,
-    zeros: rows * cols - counts.csr.stored,
-    ns: predict(costs.get(v.name)!, v, counts, columns),
-  }));
+  const zeros = rows * cols - counts.csr.stored;
+  const kernels = VARIANTS.filter((v) => v.op === 'spmm');
+  const cost = (costs: CostTable) =>
+    kernels
+      .map((v) => ({
+        variant: v.name,
+        format: v.format!,
+        lanes: v.lanes as Lanes,
+        ns: predict(costs.get(v.name)!, v, counts, columns),
+      }))
+      .sort((a, b) => a.ns - b.ns);
+  const best = (list: ReturnType<typeof cost>) => list.find((c) => c.format === 'dense' || (zeros > 0 && !denseOnly))!;
+  const dense = (list: ReturnType<typeof cost>) => list.find((c) => c.format === 'dense')!;
+  const builtIn = cost(DEFAULT_COSTS[engine.info.isa]);
+  const ranked =
+    engine.info.deterministic || dense(builtIn).ns < WORTH_MEASURING ? builtIn : cost(measuredCosts(engine));
+  return { ...best(ranked), denseNs: dense(ranked).ns, zeros };
 }

@@ -1,6 +1,6 @@
 /** A model's weights in the engine's memory: packed once per layer and format, shared by all plans, freed together. */
 import type { Engine } from '../engine.ts';
-import { type CostTable, costsOf, predictAll } from './choice.ts';
+import { chooseFormat } from './choice.ts';
 import type { Choice, WeightChooser } from './lower/types.ts';
 
 export type Sparsity = 'auto' | 'off';
@@ -15,7 +15,6 @@ export class Weights implements WeightChooser {
   private blocks = new Map<string, number>();
   private packs = new Map<string, { at: number; packed: { data: Uint8Array } }>();
   private choices = new Map<string, Choice>();
-  private costs: CostTable | undefined;
 
   constructor(engine: Engine, sparsity: Sparsity) {
     this.engine = engine;
@@ -48,11 +47,7 @@ export class Weights implements WeightChooser {
   choose(key: string, weights: Float32Array, rows: number, cols: number, columns: number): Choice {
     let choice = this.choices.get(key);
     if (!choice) {
-      this.costs ??= costsOf(this.engine);
-      const all = predictAll(this.costs, weights, rows, cols, columns);
-      const dense = all.filter((c) => c.format === 'dense').reduce((a, b) => (b.ns < a.ns ? b : a));
-      const best = this.sparsity === 'off' ? dense : all.reduce((a, b) => (b.ns < a.ns ? b : a));
-      choice = { ...best, denseNs: dense.ns };
+      choice = chooseFormat(this.engine, this.sparsity === 'off', weights, rows, cols, columns);
       this.choices.set(key, choice);
     }
     return choice;
