@@ -25,10 +25,10 @@ if (!json) bar.start(MODELS.length * inputs.length, 0, { model: '' });
 /** Dense models first within their width, so that speed-ups have their base. */
 const order = (name: string): number => (name.startsWith('mbv1-050') ? 0 : 2) + (name.endsWith('dense') ? 0 : 1);
 
-const entries = [];
+const entries: { name: string; model: Model; file: number; times: number[]; right: number }[] = [];
 for (const name of [...MODELS].sort((a, b) => order(a) - order(b) || (a < b ? -1 : 1))) {
   const bytes = modelBytes(name);
-  entries.push({ name, model: await Model.load(bytes, { isa }), file: bytes.length, times: [] as number[], right: 0 });
+  entries.push({ name, model: await Model.load(bytes, { isa }), file: bytes.length, times: [], right: 0 });
 }
 const { info } = entries[0].model.engine;
 
