@@ -122,7 +122,8 @@ export async function smoke(sparsimd, env) {
         const slow = steps.filter((s) => s.kernel === 'host').map((s) => s.node);
         equal(slow.join(), '', 'steps on the host');
         const sparse = steps.filter((s) => /group|csr/.test(s.kernel)).length;
-        if (sparse < 10) throw new Error(`${sparse} of ${steps.length} steps are sparse: ${steps.map((s) => s.kernel)}`);
+        if (sparse < 10)
+          throw new Error(`${sparse} of ${steps.length} steps are sparse: ${steps.map((s) => s.kernel)}`);
         return `${sparse} of ${steps.length} steps are sparse`;
       });
     },
