@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -43,6 +43,7 @@ function fixture() {
  * @returns {{ folder: string, fixture: Record<string, Uint8Array>, remove: () => void }}
  */
 export function createApp() {
+  if (!existsSync(join(ROOT, 'dist/index.web.js'))) throw new Error('dist/ is not built: npm run build');
   const folder = mkdtempSync(join(tmpdir(), 'sparsimd-smoke-'));
   const installed = join(folder, 'node_modules/sparsimd');
   mkdirSync(installed, { recursive: true });
