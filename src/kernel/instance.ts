@@ -58,12 +58,13 @@ export async function toModule(source: WasmSource | Promise<WasmSource>, from = 
     }
     return toModule(response, String(s));
   }
+  // Bytes before Response: in Node, the first look at the global Response loads undici, 25 ms.
+  if (s instanceof ArrayBuffer || ArrayBuffer.isView(s)) return compile(s, from);
   if (typeof Response === 'function' && s instanceof Response) {
     const url = s.url || from;
     if (!s.ok) throw new AssetError(`cannot fetch ${url}: HTTP ${s.status} ${s.statusText}`);
     return compile(await s.arrayBuffer(), url);
   }
-  if (s instanceof ArrayBuffer || ArrayBuffer.isView(s)) return compile(s, from);
   throw new AssetError(`${from}: expected a WebAssembly.Module, bytes, a Response or a URL, got ${typeof s}`);
 }
 
