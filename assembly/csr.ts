@@ -1,12 +1,202 @@
-import { N0, N1, N2, N4, N6, N8, spmm } from './tile';
+import { clamp, madd } from './isa';
+import { N0, N1, N2, N3, N4, N5, N8, get, put } from './tile';
+
+/** Nonzeros 0 to 3 of a quad: which lane of its weights, which 16 bits of its offsets. */
+// @ts-expect-error: decorator
+@inline function splat<K>(w: v128): v128 {
+  return i32x4.shuffle(w, w, <u8>offsetof<K>(), <u8>offsetof<K>(), <u8>offsetof<K>(), <u8>offsetof<K>());
+}
+
+/** One column tile of all rows between `s` and `last`: 4 V lanes; from the fifth vector on they are those of panel x2. */
+function csrTile<V, F>(
+  x: usize, x2: usize, y: usize, y2: usize, yc: usize, s: usize, last: usize, min: f32, max: f32, add: i32, live: i32,
+): void {
+  const v = offsetof<V>();
+  const lo = f32x4.splat(min);
+  const hi = f32x4.splat(max);
+  while (s < last) {
+    const n = <usize>load<u32>(s);
+    s += 4;
+    let a0: v128, a1: v128, a2: v128, a3: v128, a4: v128, a5: v128, a6: v128, a7: v128;
+    if (add) {
+      a0 = get<V, N0, F>(y, live);
+      if (v > 1) a1 = get<V, N1, F>(y, live);
+      if (v > 2) a2 = get<V, N2, F>(y, live);
+      if (v > 3) a3 = get<V, N3, F>(y, live);
+      if (v > 4) a4 = get<V, N4, F>(y2, live);
+      if (v > 5) {
+        a5 = v128.load(y2, 16);
+        a6 = v128.load(y2, 32);
+        a7 = v128.load(y2, 48);
+      }
+    } else {
+      a0 = v128.load32_splat(s);
+      a1 = a0; a2 = a0; a3 = a0; a4 = a0; a5 = a0; a6 = a0; a7 = a0;
+    }
+    let b0 = f32x4.splat(0), b1 = b0, b2 = b0, b3 = b0, b4 = b0;
+    s += 4;
+    let end = s + (n & ~3);
+    while (s < end) {
+      const q = load<u64>(s);
+      const ww = v128.load(s, 8);
+      s += 24;
+      let w = splat<N0>(ww);
+      let k = <usize>(<u32>q & 0xffff);
+      let i = x + k;
+      a0 = madd(a0, w, v128.load(i));
+      if (v > 1) a1 = madd(a1, w, v128.load(i, 16));
+      if (v > 2) a2 = madd(a2, w, v128.load(i, 32));
+      if (v > 3) a3 = madd(a3, w, v128.load(i, 48));
+      if (v > 4) {
+        i = x2 + k;
+        if (!i) break;
+        a4 = madd(a4, w, v128.load(i));
+      }
+      if (v > 5) {
+        a5 = madd(a5, w, v128.load(i, 16));
+        a6 = madd(a6, w, v128.load(i, 32));
+        a7 = madd(a7, w, v128.load(i, 48));
+      }
+      k = <usize>(<u32>q >> 16);
+      i = x + k;
+      if (!i) break;
+      w = splat<N1>(ww);
+      if (v > 5) {
+        a0 = madd(a0, w, v128.load(i));
+        a1 = madd(a1, w, v128.load(i, 16));
+        a2 = madd(a2, w, v128.load(i, 32));
+        a3 = madd(a3, w, v128.load(i, 48));
+        i = x2 + k;
+        if (!i) break;
+        a4 = madd(a4, w, v128.load(i));
+        a5 = madd(a5, w, v128.load(i, 16));
+        a6 = madd(a6, w, v128.load(i, 32));
+        a7 = madd(a7, w, v128.load(i, 48));
+      } else {
+        b0 = madd(b0, w, v128.load(i));
+        if (v > 1) b1 = madd(b1, w, v128.load(i, 16));
+        if (v > 2) b2 = madd(b2, w, v128.load(i, 32));
+        if (v > 3) b3 = madd(b3, w, v128.load(i, 48));
+        if (v > 4) b4 = madd(b4, w, v128.load(x2 + k));
+      }
+      k = <usize>(<u32>(q >> 32) & 0xffff);
+      i = x + k;
+      if (!i) break;
+      w = splat<N2>(ww);
+      a0 = madd(a0, w, v128.load(i));
+      if (v > 1) a1 = madd(a1, w, v128.load(i, 16));
+      if (v > 2) a2 = madd(a2, w, v128.load(i, 32));
+      if (v > 3) a3 = madd(a3, w, v128.load(i, 48));
+      if (v > 4) {
+        i = x2 + k;
+        if (!i) break;
+        a4 = madd(a4, w, v128.load(i));
+      }
+      if (v > 5) {
+        a5 = madd(a5, w, v128.load(i, 16));
+        a6 = madd(a6, w, v128.load(i, 32));
+        a7 = madd(a7, w, v128.load(i, 48));
+      }
+      k = <usize>(q >> 48);
+      i = x + k;
+      if (!i) break;
+      w = splat<N3>(ww);
+      if (v > 5) {
+        a0 = madd(a0, w, v128.load(i));
+        a1 = madd(a1, w, v128.load(i, 16));
+        a2 = madd(a2, w, v128.load(i, 32));
+        a3 = madd(a3, w, v128.load(i, 48));
+        i = x2 + k;
+        if (!i) break;
+        a4 = madd(a4, w, v128.load(i));
+        a5 = madd(a5, w, v128.load(i, 16));
+        a6 = madd(a6, w, v128.load(i, 32));
+        a7 = madd(a7, w, v128.load(i, 48));
+      } else {
+        b0 = madd(b0, w, v128.load(i));
+        if (v > 1) b1 = madd(b1, w, v128.load(i, 16));
+        if (v > 2) b2 = madd(b2, w, v128.load(i, 32));
+        if (v > 3) b3 = madd(b3, w, v128.load(i, 48));
+        if (v > 4) b4 = madd(b4, w, v128.load(x2 + k));
+      }
+    }
+    end += (n & 3) << 3;
+    while (s < end) {
+      const k = <usize>load<u32>(s);
+      s += 4;
+      const w = v128.load32_splat(s);
+      s += 4;
+      let i = x + k;
+      a0 = madd(a0, w, v128.load(i));
+      if (v > 1) a1 = madd(a1, w, v128.load(i, 16));
+      if (v > 2) a2 = madd(a2, w, v128.load(i, 32));
+      if (v > 3) a3 = madd(a3, w, v128.load(i, 48));
+      if (v > 4) {
+        i = x2 + k;
+        if (!i) break;
+        a4 = madd(a4, w, v128.load(i));
+      }
+      if (v > 5) {
+        a5 = madd(a5, w, v128.load(i, 16));
+        a6 = madd(a6, w, v128.load(i, 32));
+        a7 = madd(a7, w, v128.load(i, 48));
+      }
+    }
+    if (v < 6) {
+      a0 = f32x4.add(a0, b0);
+      if (v > 1) a1 = f32x4.add(a1, b1);
+      if (v > 2) a2 = f32x4.add(a2, b2);
+      if (v > 3) a3 = f32x4.add(a3, b3);
+      if (v > 4) a4 = f32x4.add(a4, b4);
+    }
+    put<V, N0, F>(y, clamp(a0, lo, hi), live);
+    if (v > 1) put<V, N1, F>(y, clamp(a1, lo, hi), live);
+    if (v > 2) put<V, N2, F>(y, clamp(a2, lo, hi), live);
+    if (v > 3) put<V, N3, F>(y, clamp(a3, lo, hi), live);
+    if (v > 4) put<V, N4, F>(y2, clamp(a4, lo, hi), live);
+    if (v > 5) {
+      v128.store(y2, clamp(a5, lo, hi), 16);
+      v128.store(y2, clamp(a6, lo, hi), 32);
+      v128.store(y2, clamp(a7, lo, hi), 48);
+    }
+    y += yc;
+    if (v > 4) y2 += yc;
+  }
+}
+
+// @ts-expect-error: decorator
+@inline function csr<V>(
+  x: usize, xp: usize, y: usize, yp: usize, yc: usize, columns: i32, s: usize, last: usize, min: f32, max: f32, add: i32,
+): void {
+  let n = columns;
+  while (n > 0) {
+    const live = ((n - 1) & 3) + 1;
+    if (offsetof<V>() == 8 && n > 31 && (n > 36 || n == 32)) {
+      csrTile<N8, N1>(x, x + xp, y, y + yp, yc, s, last, min, max, add, 4);
+      n -= 16;
+      x += xp;
+      y += yp;
+    } else if (offsetof<V>() == 8 && n > 16 && n < 21) {
+      csrTile<N5, N0>(x, x + xp, y, y + yp, yc, s, last, min, max, add, live);
+      break;
+    } else if (n > 15) csrTile<N4, N1>(x, x, y, y, yc, s, last, min, max, add, 4);
+    else if (n > 12) csrTile<N4, N0>(x, x, y, y, yc, s, last, min, max, add, live);
+    else if (n > 8) csrTile<N3, N0>(x, x, y, y, yc, s, last, min, max, add, live);
+    else if (n > 4) csrTile<N2, N0>(x, x, y, y, yc, s, last, min, max, add, live);
+    else csrTile<N1, N0>(x, x, y, y, yc, s, last, min, max, add, live);
+    n -= 16;
+    x += xp;
+    y += yp;
+  }
+}
 
 export function f32_csr_spmm_32x1(
   x: usize, xp: usize, y: usize, yp: usize, yc: usize, columns: i32, s: usize, last: usize, min: f32, max: f32, add: i32,
 ): void {
-  spmm<N8, N1, N0>(x, xp, y, yp, yc, columns, s, last, min, max, add);
+  csr<N8>(x, xp, y, yp, yc, columns, s, last, min, max, add);
 }
 export function f32_csr_spmm_16x1(
   x: usize, xp: usize, y: usize, yp: usize, yc: usize, columns: i32, s: usize, last: usize, min: f32, max: f32, add: i32,
 ): void {
-  spmm<N4, N1, N0>(x, xp, y, yp, yc, columns, s, last, min, max, add);
+  csr<N4>(x, xp, y, yp, yc, columns, s, last, min, max, add);
 }

@@ -1,12 +1,283 @@
-import { N0, N1, N2, N4, N6, N8, spmm } from './tile';
+import { clamp, madd } from './isa';
+import { N0, N1, N2, N3, N4, get, put } from './tile';
 
-export function f32_group4_spmm_8x4(
+/** One column tile of all groups between `s` and `last`: 4 V lanes by C channels. */
+function groupTile<V, C, F>(
+  x: usize, y: usize, yc: usize, s: usize, last: usize, min: f32, max: f32, add: i32, live: i32,
+): void {
+  const v = offsetof<V>(), c = offsetof<C>();
+  const two = v * c < 5;
+  const row: usize = c * 4;
+  const lo = f32x4.splat(min);
+  const hi = f32x4.splat(max);
+  while (s < last) {
+    const n = <usize>load<u32>(s);
+    s += 4;
+    const yb = y + yc;
+    const yd = yb + yc;
+    const ye = yd + yc;
+    let a0: v128, a1: v128, a2: v128, a3: v128, b0: v128, b1: v128, b2: v128, b3: v128;
+    let c0: v128, c1: v128, d0: v128, d1: v128;
+    if (add) {
+      a0 = get<V, N0, F>(y, live);
+      b0 = get<V, N0, F>(yb, live);
+      if (v > 1) {
+        a1 = get<V, N1, F>(y, live);
+        b1 = get<V, N1, F>(yb, live);
+      }
+      if (v > 2) {
+        a2 = get<V, N2, F>(y, live);
+        b2 = get<V, N2, F>(yb, live);
+      }
+      if (v > 3) {
+        a3 = get<V, N3, F>(y, live);
+        b3 = get<V, N3, F>(yb, live);
+      }
+      if (c > 2) {
+        c0 = get<V, N0, F>(yd, live);
+        d0 = get<V, N0, F>(ye, live);
+        if (v > 1) {
+          c1 = get<V, N1, F>(yd, live);
+          d1 = get<V, N1, F>(ye, live);
+        }
+      }
+    } else {
+      a3 = a2 = a1 = a0 = v128.load32_splat(s);
+      b3 = b2 = b1 = b0 = v128.load32_splat(s, 4);
+      if (c > 2) {
+        c1 = c0 = v128.load32_splat(s, 8);
+        d1 = d0 = v128.load32_splat(s, 12);
+      }
+    }
+    // The second set of sums.
+    let A0 = f32x4.splat(0), A1 = A0, B0 = A0, B1 = A0, C0 = A0, D0 = A0;
+    s += row;
+    let end = s + (n & ~3);
+    while (s < end) {
+      const q = load<u64>(s);
+      s += 8;
+      let i = x + <usize>(<u32>q & 0xffff);
+      let w = v128.load32_splat(s);
+      let x0 = v128.load(i), x1 = x0, x2 = x0, x3 = x0;
+      if (v > 1) x1 = v128.load(i, 16);
+      if (v > 2) x2 = v128.load(i, 32);
+      if (v > 3) x3 = v128.load(i, 48);
+      a0 = madd(a0, w, x0);
+      if (v > 1) a1 = madd(a1, w, x1);
+      if (v > 2) a2 = madd(a2, w, x2);
+      if (v > 3) a3 = madd(a3, w, x3);
+      w = v128.load32_splat(s, 4);
+      b0 = madd(b0, w, x0);
+      if (v > 1) b1 = madd(b1, w, x1);
+      if (v > 2) b2 = madd(b2, w, x2);
+      if (v > 3) b3 = madd(b3, w, x3);
+      if (c > 2) {
+        w = v128.load32_splat(s, 8);
+        c0 = madd(c0, w, x0);
+        if (v > 1) c1 = madd(c1, w, x1);
+        w = v128.load32_splat(s, 12);
+        d0 = madd(d0, w, x0);
+        if (v > 1) d1 = madd(d1, w, x1);
+      }
+      s += row;
+      i = x + <usize>(<u32>q >> 16);
+      if (!i) break;
+      w = v128.load32_splat(s);
+      x0 = v128.load(i);
+      if (v > 1) x1 = v128.load(i, 16);
+      if (v > 2) x2 = v128.load(i, 32);
+      if (v > 3) x3 = v128.load(i, 48);
+      if (two) {
+        A0 = madd(A0, w, x0);
+        if (v > 1) A1 = madd(A1, w, x1);
+        w = v128.load32_splat(s, 4);
+        B0 = madd(B0, w, x0);
+        if (v > 1) B1 = madd(B1, w, x1);
+        if (c > 2) {
+          w = v128.load32_splat(s, 8);
+          C0 = madd(C0, w, x0);
+          w = v128.load32_splat(s, 12);
+          D0 = madd(D0, w, x0);
+        }
+      } else {
+        a0 = madd(a0, w, x0);
+        if (v > 1) a1 = madd(a1, w, x1);
+        if (v > 2) a2 = madd(a2, w, x2);
+        if (v > 3) a3 = madd(a3, w, x3);
+        w = v128.load32_splat(s, 4);
+        b0 = madd(b0, w, x0);
+        if (v > 1) b1 = madd(b1, w, x1);
+        if (v > 2) b2 = madd(b2, w, x2);
+        if (v > 3) b3 = madd(b3, w, x3);
+        if (c > 2) {
+          w = v128.load32_splat(s, 8);
+          c0 = madd(c0, w, x0);
+          if (v > 1) c1 = madd(c1, w, x1);
+          w = v128.load32_splat(s, 12);
+          d0 = madd(d0, w, x0);
+          if (v > 1) d1 = madd(d1, w, x1);
+        }
+      }
+      s += row;
+      i = x + <usize>(<u32>(q >> 32) & 0xffff);
+      if (!i) break;
+      w = v128.load32_splat(s);
+      x0 = v128.load(i);
+      if (v > 1) x1 = v128.load(i, 16);
+      if (v > 2) x2 = v128.load(i, 32);
+      if (v > 3) x3 = v128.load(i, 48);
+      a0 = madd(a0, w, x0);
+      if (v > 1) a1 = madd(a1, w, x1);
+      if (v > 2) a2 = madd(a2, w, x2);
+      if (v > 3) a3 = madd(a3, w, x3);
+      w = v128.load32_splat(s, 4);
+      b0 = madd(b0, w, x0);
+      if (v > 1) b1 = madd(b1, w, x1);
+      if (v > 2) b2 = madd(b2, w, x2);
+      if (v > 3) b3 = madd(b3, w, x3);
+      if (c > 2) {
+        w = v128.load32_splat(s, 8);
+        c0 = madd(c0, w, x0);
+        if (v > 1) c1 = madd(c1, w, x1);
+        w = v128.load32_splat(s, 12);
+        d0 = madd(d0, w, x0);
+        if (v > 1) d1 = madd(d1, w, x1);
+      }
+      s += row;
+      i = x + <usize>(q >> 48);
+      if (!i) break;
+      w = v128.load32_splat(s);
+      x0 = v128.load(i);
+      if (v > 1) x1 = v128.load(i, 16);
+      if (v > 2) x2 = v128.load(i, 32);
+      if (v > 3) x3 = v128.load(i, 48);
+      if (two) {
+        A0 = madd(A0, w, x0);
+        if (v > 1) A1 = madd(A1, w, x1);
+        w = v128.load32_splat(s, 4);
+        B0 = madd(B0, w, x0);
+        if (v > 1) B1 = madd(B1, w, x1);
+        if (c > 2) {
+          w = v128.load32_splat(s, 8);
+          C0 = madd(C0, w, x0);
+          w = v128.load32_splat(s, 12);
+          D0 = madd(D0, w, x0);
+        }
+      } else {
+        a0 = madd(a0, w, x0);
+        if (v > 1) a1 = madd(a1, w, x1);
+        if (v > 2) a2 = madd(a2, w, x2);
+        if (v > 3) a3 = madd(a3, w, x3);
+        w = v128.load32_splat(s, 4);
+        b0 = madd(b0, w, x0);
+        if (v > 1) b1 = madd(b1, w, x1);
+        if (v > 2) b2 = madd(b2, w, x2);
+        if (v > 3) b3 = madd(b3, w, x3);
+        if (c > 2) {
+          w = v128.load32_splat(s, 8);
+          c0 = madd(c0, w, x0);
+          if (v > 1) c1 = madd(c1, w, x1);
+          w = v128.load32_splat(s, 12);
+          d0 = madd(d0, w, x0);
+          if (v > 1) d1 = madd(d1, w, x1);
+        }
+      }
+      s += row;
+    }
+    end += (n & 3) * (4 + row);
+    while (s < end) {
+      const i = x + <usize>load<u32>(s);
+      s += 4;
+      let w = v128.load32_splat(s);
+      let x0 = v128.load(i), x1 = x0, x2 = x0, x3 = x0;
+      if (v > 1) x1 = v128.load(i, 16);
+      if (v > 2) x2 = v128.load(i, 32);
+      if (v > 3) x3 = v128.load(i, 48);
+      a0 = madd(a0, w, x0);
+      if (v > 1) a1 = madd(a1, w, x1);
+      if (v > 2) a2 = madd(a2, w, x2);
+      if (v > 3) a3 = madd(a3, w, x3);
+      w = v128.load32_splat(s, 4);
+      b0 = madd(b0, w, x0);
+      if (v > 1) b1 = madd(b1, w, x1);
+      if (v > 2) b2 = madd(b2, w, x2);
+      if (v > 3) b3 = madd(b3, w, x3);
+      if (c > 2) {
+        w = v128.load32_splat(s, 8);
+        c0 = madd(c0, w, x0);
+        if (v > 1) c1 = madd(c1, w, x1);
+        w = v128.load32_splat(s, 12);
+        d0 = madd(d0, w, x0);
+        if (v > 1) d1 = madd(d1, w, x1);
+      }
+      s += row;
+    }
+    if (two) {
+      a0 = f32x4.add(a0, A0);
+      b0 = f32x4.add(b0, B0);
+      if (v > 1) {
+        a1 = f32x4.add(a1, A1);
+        b1 = f32x4.add(b1, B1);
+      }
+      if (c > 2) {
+        c0 = f32x4.add(c0, C0);
+        d0 = f32x4.add(d0, D0);
+      }
+    }
+    put<V, N0, F>(y, clamp(a0, lo, hi), live);
+    put<V, N0, F>(yb, clamp(b0, lo, hi), live);
+    if (v > 1) {
+      put<V, N1, F>(y, clamp(a1, lo, hi), live);
+      put<V, N1, F>(yb, clamp(b1, lo, hi), live);
+    }
+    if (v > 2) {
+      put<V, N2, F>(y, clamp(a2, lo, hi), live);
+      put<V, N2, F>(yb, clamp(b2, lo, hi), live);
+    }
+    if (v > 3) {
+      put<V, N3, F>(y, clamp(a3, lo, hi), live);
+      put<V, N3, F>(yb, clamp(b3, lo, hi), live);
+    }
+    if (c > 2) {
+      put<V, N0, F>(yd, clamp(c0, lo, hi), live);
+      put<V, N0, F>(ye, clamp(d0, lo, hi), live);
+      if (v > 1) {
+        put<V, N1, F>(yd, clamp(c1, lo, hi), live);
+        put<V, N1, F>(ye, clamp(d1, lo, hi), live);
+      }
+    }
+    y += c * yc;
+  }
+}
+
+/** Tiles of 4 V lanes; what is left over takes narrower ones. Two tiles of 8 lanes share a panel of 16. */
+// @ts-expect-error: decorator
+@inline function group<V, C>(
   x: usize, xp: usize, y: usize, yp: usize, yc: usize, columns: i32, s: usize, last: usize, min: f32, max: f32, add: i32,
 ): void {
-  spmm<N2, N4, N0>(x, xp, y, yp, yc, columns, s, last, min, max, add);
+  const lanes = <i32>(offsetof<V>() * 4);
+  for (let p = 0; p < columns; p += lanes) {
+    const panel = <usize>(p >> 4);
+    const lane = <usize>(p & 15) << 2;
+    const xa = x + panel * xp + lane;
+    const ya = y + panel * yp + lane;
+    const n = columns - p;
+    const live = ((n - 1) & 3) + 1;
+    if (n >= lanes) groupTile<V, C, N1>(xa, ya, yc, s, last, min, max, add, 4);
+    else if (offsetof<V>() > 2 && n > 12) groupTile<N4, C, N0>(xa, ya, yc, s, last, min, max, add, live);
+    else if (offsetof<V>() > 2 && n > 8) groupTile<N3, C, N0>(xa, ya, yc, s, last, min, max, add, live);
+    else if (n > 4) groupTile<N2, C, N0>(xa, ya, yc, s, last, min, max, add, live);
+    else groupTile<N1, C, N0>(xa, ya, yc, s, last, min, max, add, live);
+  }
 }
+
 export function f32_group2_spmm_16x2(
   x: usize, xp: usize, y: usize, yp: usize, yc: usize, columns: i32, s: usize, last: usize, min: f32, max: f32, add: i32,
 ): void {
-  spmm<N4, N2, N0>(x, xp, y, yp, yc, columns, s, last, min, max, add);
+  group<N4, N2>(x, xp, y, yp, yc, columns, s, last, min, max, add);
+}
+export function f32_group4_spmm_8x4(
+  x: usize, xp: usize, y: usize, yp: usize, yc: usize, columns: i32, s: usize, last: usize, min: f32, max: f32, add: i32,
+): void {
+  group<N2, N4>(x, xp, y, yp, yc, columns, s, last, min, max, add);
 }

@@ -1,5 +1,6 @@
 // node bench/run.mjs <family> [options]: bundles bench/<family>.bench.ts and runs it in this very Node, whatever its version.
 // Options: --density 0.2  --only <part of a kernel's name>  --ms 300 (time per kernel and shape)  --json <file>
+//          --wasm dist/wasm  --isa relaxed  --shapes mobilenetv1,512x512x196
 // The wasm modules must have been built (npm run build:wasm).
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
@@ -31,7 +32,7 @@ for (const isa of ['simd128', 'relaxed']) {
   const asc = join(root, 'node_modules/assemblyscript/bin/asc.js');
   execFileSync(
     process.execPath,
-    [asc, join(scratch, `${isa}.ts`), '--config', 'none', '-O3', '--runtime', 'stub', '-o', out].concat(
+    [asc, join(scratch, `${isa}.ts`), '--config', 'none', '-O3', '--runtime', 'stub', '--initialMemory', '1', '-o', out].concat(
       isa === 'relaxed' ? ['--enable', 'simd', '--enable', 'relaxed-simd'] : ['--enable', 'simd'],
     ),
     { stdio: 'inherit', cwd: root },

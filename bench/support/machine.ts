@@ -4,7 +4,7 @@ import type { KernelCall } from '../../src/kernel/call.ts';
 
 export type Isa = 'simd128' | 'relaxed';
 
-const wasm = (isa: Isa) => readFileSync(`dist/wasm/sparsimd.${isa}.wasm`);
+const wasm = (isa: Isa) => readFileSync(`${option('wasm', 'dist/wasm')}/sparsimd.${isa}.wasm`);
 
 export const ISAS: Isa[] = (['simd128', 'relaxed'] as const).filter((isa) => WebAssembly.validate(wasm(isa)));
 
