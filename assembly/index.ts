@@ -1,4 +1,5 @@
 // What the wasm module exports: every kernel family and the ABI version, which the loader compares with src/kernel/abi.ts.
+export * from './col2im';
 export * from './conv';
 export * from './csr';
 export * from './dense';
@@ -8,6 +9,7 @@ export * from './layout';
 export * from './pointwise';
 export * from './pool';
 export * from './softmax';
+export * from './stem';
 
 /** Raised whenever a kernel's arguments or a packed layout changes. */
 export function abi_version(): i32 {

@@ -1,9 +1,10 @@
 import { describe, expect, test } from 'vitest';
 import type { KernelCall } from '../src/kernel/call.ts';
-import { im2panelCalls } from '../src/kernel/conv.ts';
-import { type Geometry, im2col } from '../src/reference/conv.ts';
+import { col2imCalls, im2panelCalls, stemCalls, stemScratchBytes, supportsStem } from '../src/kernel/conv.ts';
+import { packStem } from '../src/pack/conv.ts';
+import { col2im, convolution, type Geometry, im2col } from '../src/reference/conv.ts';
 import { packPanels } from '../src/reference/layout.ts';
-import { Bench, ISAS, rng } from './support/kernels.ts';
+import { Bench, ISAS, randf, rng } from './support/kernels.ts';
 
 const run = (bench: Bench, calls: readonly KernelCall[]) => {
   for (const { kernel, args } of calls) bench.exports[kernel](...args);
@@ -141,5 +142,139 @@ describe.each(ISAS)('conv %s', (isa) => {
       }
       same(columns, im2col(image, g), g);
     }
+  });
+
+  const integers = (n: number, seed: number) => randf(n, seed).map((v) => Math.round(8 * v));
+  /** Compares every element of a plain or panelled output, and that dead lanes and padding stay NaN, as {@link filled} left them. */
+  function stem(bench: Bench, g: Geometry, rows: number, lanes: number, image: Float32Array, edge?: boolean) {
+    bench.reset();
+    bench.alloc(2048, 'space');
+    const pixels = g.outHeight * g.outWidth;
+    // Small integers: sums are exact, in any order.
+    const weights = integers(rows * g.channels * 9, rows);
+    const bias = rows % 2 ? undefined : integers(rows, 5);
+    const panel = lanes * rows + 16;
+    const floats = lanes ? Math.ceil(pixels / lanes) * panel : rows * pixels;
+    const scratchBytes = stemScratchBytes(g);
+    const [min, max] = rows % 3 ? [-40, 60] : [Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY];
+    const y = filled(bench, floats, 'output');
+    const io = {
+      ...{ ...g, rows, lanes, y, min, max, padTop: g.pad[0], padLeft: g.pad[1] },
+      ...{ yChannelStride: 4 * (lanes || pixels), yPanelStride: 4 * (lanes && panel) },
+      weights: bench.put(packStem(weights, bias, rows, g.channels), 'weights'),
+      scratch: bench.alloc(scratchBytes, 'scratch'),
+    };
+    const x = edge === undefined ? bench.put(image, 'input') : atEdge(bench, image, edge);
+    run(bench, stemCalls({ ...io, x }));
+    const expected = convolution(image, weights, bias, rows, g, min, max);
+    const placed = lanes ? packPanels(expected, rows, pixels, lanes, panel) : expected;
+    same(bench.f32(y, floats), placed, { ...g, rows, lanes });
+  }
+
+  test.each([1, 3])('stem of %i channels, every size and padding', (channels) => {
+    const bench = new Bench(isa);
+    for (let height = 1; height <= 9; height++) {
+      for (let width = 1; width <= 9; width++) {
+        for (const [top, left, after] of [
+          [0, 0, 0],
+          [0, 0, 1],
+          [1, 1, 1],
+          [2, 1, 0],
+          [1, 2, 2],
+          [2, 2, 2],
+        ]) {
+          const g = geometry(win(3, 3, 2, 2, 1, 1, top, left), channels, height, width, after);
+          const image = integers(channels * height * width, height * width);
+          if (g) for (const lanes of [0, 16]) stem(bench, g, 1 + ((height + width) % 9), lanes, image);
+        }
+      }
+    }
+  });
+
+  test('stem of several bands, ragged rows, any lanes', () => {
+    const bench = new Bench(isa);
+    for (const [height, width, rows] of [
+      [40, 34, 8],
+      [37, 19, 16],
+      [33, 65, 6],
+      [70, 3, 4],
+      [18, 256, 12],
+      [5, 600, 3],
+    ]) {
+      const g = geometry(win(3, 3, 2, 2, 1, 1, 1), 3, height, width, 1) as Geometry;
+      for (const lanes of [0, 8, 16, 32]) stem(bench, g, rows, lanes, integers(3 * height * width, 9));
+    }
+  });
+
+  test.each([false, true])('stem reads its input only (%o)', (end) => {
+    const bench = new Bench(isa);
+    for (const pad of [0, 1, 2]) {
+      for (const [height, width] of [
+        [9, 10],
+        [4, 24],
+        [8, 9],
+        [7, 1],
+      ]) {
+        const g = geometry(win(3, 3, 2, 2, 1, 1, pad), 1, height, width, 2) as Geometry;
+        stem(bench, g, 5, 0, integers(height * width, 4), end);
+      }
+    }
+  });
+
+  test('stem keeps NaN where windows see it', () => {
+    const bench = new Bench(isa);
+    for (const lanes of [0, 16]) {
+      const g = geometry(win(3, 3, 2, 2, 1, 1, 1), 3, 12, 22, 1) as Geometry;
+      const image = integers(3 * 12 * 22, 2);
+      for (const at of [0, 21, 100, 264, 3 * 264 - 1]) image[at] = Number.NaN;
+      stem(bench, g, 4, lanes, image);
+      stem(bench, g, 8, lanes, image);
+    }
+  });
+
+  test('stem is for 3x3 with stride 2 of one or three channels', () => {
+    const is = (w: Window, channels: number) => supportsStem({ ...w, channels });
+    expect(is(win(3, 3, 2), 1) && is(win(3, 3, 2), 3)).toBe(true);
+    const not = [is(win(3, 3, 2), 2), is(win(3, 3, 1), 3), is(win(3, 5, 2), 3), is(win(3, 3, 2, 1), 3)];
+    expect([...not, is(win(3, 3, 2, 2, 2), 3)]).toEqual([false, false, false, false, false]);
+  });
+
+  test.each([...WINDOWS, win(4, 4, 2, 2, 1, 1, 1), win(3, 3, 3, 3)])('col2im %o', (w) => {
+    const bench = new Bench(isa);
+    const check = (height: number, width: number, extra: number) => {
+      const size = [height, width].map(
+        (n, d) => (n - 1) * w.stride[d] + (w.kernel[d] - 1) * w.dilation[d] + 1 - 2 * w.pad[d] + extra,
+      );
+      if (size[0] < 1 || size[1] < 1) return;
+      const channels = 1 + ((height + width) % 3);
+      const g = { ...w, channels, height, width, outHeight: size[0], outWidth: size[1] };
+      bench.reset();
+      const products = integers(channels * w.kernel[0] * w.kernel[1] * height * width, 7 + width);
+      if (extra) products[products.length >> 1] = Number.NaN;
+      const bias = integers(channels, 3);
+      const [min, max] = extra ? [-9, 12] : [Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY];
+      const x = bench.put(products, 'products');
+      const y = filled(bench, channels * size[0] * size[1], 'output');
+      run(bench, col2imCalls({ ...g, x, y, bias: bench.put(bias, 'bias'), min, max }));
+      same(bench.f32(y, channels * size[0] * size[1]), col2im(products, bias, g, min, max), g);
+    };
+    for (let height = 1; height <= 9; height++) {
+      for (let width = 1; width <= 9; width++) for (const extra of [0, 1]) check(height, width, extra);
+    }
+    check(3, 33, 0);
+    check(5, 40, 1);
+  });
+
+  test('col2im leaves the bits of what nothing lands on', () => {
+    const bench = new Bench(isa);
+    const w = win(1, 1, 2);
+    const bias = Float32Array.of(-0);
+    const x = bench.put(new Float32Array(24).fill(2), 'products');
+    const y = filled(bench, 3 * 15, 'output');
+    const shape = { channels: 1, height: 2, width: 8, outHeight: 3, outWidth: 15 };
+    const free = { min: Number.NEGATIVE_INFINITY, max: Number.POSITIVE_INFINITY };
+    run(bench, col2imCalls({ ...w, ...shape, ...free, x, y, bias: bench.put(bias, 'bias') }));
+    const got = bench.f32(y, 45);
+    for (let n = 0; n < 45; n++) expect(got[n]).toBe(n % 30 < 15 && (n % 15) % 2 === 0 ? 2 : -0);
   });
 });

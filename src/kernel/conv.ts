@@ -42,3 +42,99 @@ export function im2panelCalls(c: Im2Panel): KernelCall[] {
     },
   ];
 }
+
+/** What the stem's scratch depends on. */
+export interface StemShape {
+  readonly channels: number;
+  readonly outWidth: number;
+}
+
+/** The first convolution of a network, 3x3 with stride 2. Addresses and strides in bytes. */
+export interface Stem extends StemShape {
+  /** Packed by packStem. */
+  readonly weights: number;
+  /** Plain [channels][height][width]. */
+  readonly x: number;
+  readonly y: number;
+  readonly yChannelStride: number;
+  /** Not used when the output is plain. */
+  readonly yPanelStride: number;
+  /** Lanes of an output panel; 0 is plain. */
+  readonly lanes: number;
+  /** Output channels. */
+  readonly rows: number;
+  readonly height: number;
+  readonly width: number;
+  readonly outHeight: number;
+  readonly padTop: number;
+  readonly padLeft: number;
+  readonly min: number;
+  readonly max: number;
+  /** stemScratchBytes of it, 64-byte aligned. */
+  readonly scratch: number;
+}
+
+/** Whether the stem's kernel takes it; any padding will do. */
+export function supportsStem(c: { kernel: Pair; stride: Pair; dilation: Pair; channels: number }): boolean {
+  const all = (pair: Pair, n: number) => pair[0] === n && pair[1] === n;
+  return all(c.kernel, 3) && all(c.stride, 2) && all(c.dilation, 1) && (c.channels === 1 || c.channels === 3);
+}
+
+/**
+ * Bytes from a scratch plane to the next: nine rows, and what a tile reads beyond. An odd number of cache lines, so that
+ * the same pixel of all planes does not fall into the same set.
+ */
+const stemPlane = ({ outWidth }: StemShape): number => 128 * Math.ceil((36 * outWidth + 64) / 128) + 64;
+
+/** Bytes of scratch that stemCalls needs. */
+export const stemScratchBytes = (s: StemShape): number => 192 + s.channels * (576 + 6 * stemPlane(s));
+
+/** Convolution with bias and clamp. Writes live pixels only. */
+export function stemCalls(s: Stem): KernelCall[] {
+  return [
+    {
+      kernel: 'f32_stem_3x3s2',
+      args: [
+        ...[s.x, s.weights, s.y, s.yChannelStride, s.lanes ? s.yPanelStride : 32, s.lanes || 8, s.channels, s.rows],
+        ...[s.height, s.width, s.outHeight, s.outWidth, s.padTop, s.padLeft, s.min, s.max, s.scratch, stemPlane(s)],
+      ],
+    },
+  ];
+}
+
+/** The last step of a transposed convolution. Addresses in bytes. */
+export interface Col2Im {
+  /** Products of each input pixel with each tap, [channels * kh * kw][height * width]. */
+  readonly x: number;
+  /** Plain [channels][outHeight][outWidth]. */
+  readonly y: number;
+  /** [channels] */
+  readonly bias: number;
+  /** Output channels. */
+  readonly channels: number;
+  /** Of the input. */
+  readonly height: number;
+  readonly width: number;
+  readonly outHeight: number;
+  readonly outWidth: number;
+  readonly kernel: Pair;
+  readonly stride: Pair;
+  readonly dilation: Pair;
+  /** Rows cut off above, columns on the left. */
+  readonly pad: Pair;
+  readonly min: number;
+  readonly max: number;
+}
+
+/** Products added up where they land, from the bias on, in the order of taps; what nothing lands on is the bias. */
+export function col2imCalls(c: Col2Im): KernelCall[] {
+  return [
+    {
+      kernel: 'f32_plain_col2im',
+      args: [
+        ...[c.x, c.y, c.bias, c.channels, c.height, c.width, c.outHeight, c.outWidth],
+        ...[...c.kernel, ...c.stride, ...c.dilation, ...c.pad, c.min, c.max],
+      ],
+    },
+  ];
+}

@@ -1,6 +1,6 @@
 /** Convolutions to kernels: pointwise, depthwise, stem; everything else gathers panels of taps and multiplies them. */
 import type { KernelCall } from '../../kernel/call.ts';
-import { col2imCalls, im2panelCalls, stemCalls, supportsStem } from '../../kernel/conv.ts';
+import { col2imCalls, im2panelCalls, stemCalls, stemScratchBytes, supportsStem } from '../../kernel/conv.ts';
 import { depthwiseCalls, depthwiseScratchBytes, supportsDepthwise } from '../../kernel/depthwise.ts';
 import { packPanelsCalls } from '../../kernel/layout.ts';
 import { spmmCalls } from '../../kernel/spmm.ts';
@@ -191,13 +191,14 @@ function stem(node: Node, out: string, c: Conv2d, clamp: Clamp, ctx: LowerContex
   const { at } = ctx.packed(`${c.key}|stem`, () => ({ data: packStem(c.weights, c.bias, c.rows, c.channels) }));
   const flops = 2 * c.images * c.rows * c.channels * 9 * sizeOf(c.out);
   return {
-    kernel: `f32_stem_3x3s2c${c.channels}`,
+    kernel: 'f32_stem_3x3s2',
     flops,
     denseFlops: flops,
     weightBytes: 4 * c.weights.length,
     reads: [{ name: node.inputs[0], layout: 0 }],
     writes: [{ name: out, layout: writeLayout(out, ctx) }],
-    emit: ([x], [y]) =>
+    scratch: stemScratchBytes({ channels: c.channels, outWidth: c.out[1] }),
+    emit: ([x], [y], scratch) =>
       eachImage(c.images, (n) =>
         stemCalls({
           weights: at,
@@ -213,6 +214,7 @@ function stem(node: Node, out: string, c: Conv2d, clamp: Clamp, ctx: LowerContex
           padTop: c.pad[0],
           padLeft: c.pad[1],
           ...clamp,
+          scratch,
         }),
       ),
   };
