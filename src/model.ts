@@ -1,12 +1,11 @@
 import { readSource } from '#assets';
 import { Engine, type EngineOptions } from './engine.ts';
 import { ArgumentTypeError, DisposedError, describe, InputError, ModelFormatError } from './errors.ts';
-import { ancestorsOf, checkInputs, NeedsValue, opOf } from './graph/infer.ts';
 import type { Graph, ValueInfo } from './graph/ir.ts';
 import type { Place } from './graph/place.ts';
 import { type Draft, draft, type Plan, type Step } from './graph/plan.ts';
+import type { Prepare } from './graph/prepare.ts';
 import { type Sparsity, Weights } from './graph/weights.ts';
-import type { OpTable } from './ops/types.ts';
 import { ARRAYS, sizeOf, Tensor, type TensorType } from './tensor.ts';
 
 /** What a model is read from: a path or URL, the bytes of an .onnx file, a Response, or a graph already made. */
@@ -71,7 +70,7 @@ export class Model {
   readonly inputs: readonly ValueInfo[];
   readonly outputs: readonly ValueInfo[];
   private readonly graph: Graph;
-  private readonly ops: OpTable;
+  private readonly prepared: Prepare;
   private readonly weights: Weights;
   private readonly ownsEngine: boolean;
   private readonly drafts = new Map<string, Draft & { plan?: Plan; base?: number }>();
@@ -80,14 +79,14 @@ export class Model {
   private workspace = { at: 0, bytes: 0 };
   private disposed = false;
 
-  private constructor(graph: Graph, engine: Engine, ownsEngine: boolean, sparsity: Sparsity, ops: OpTable) {
+  private constructor(graph: Graph, engine: Engine, ownsEngine: boolean, sparsity: Sparsity, prepared: Prepare) {
     this.engine = engine;
     this.ownsEngine = ownsEngine;
     this.inputs = graph.inputs.map((i) => ({ ...i }));
     this.outputs = graph.outputs.map((o) => ({ ...o }));
-    this.ops = ops;
+    this.prepared = prepared;
     this.graph = graph;
-    this.weights = new Weights(engine, sparsity);
+    this.weights = new Weights(engine, sparsity, prepared);
   }
 
   /**
@@ -100,21 +99,23 @@ export class Model {
     if (sparsity !== 'auto' && sparsity !== 'off') throw new ArgumentTypeError('sparsity', "'auto' or 'off'", sparsity);
     signal?.throwIfAborted();
     // A failed engine must not leave the other promise unhandled, and bytes come before the reader is needed.
-    const [engine, graph, { OPS, optimise }] = await Promise.all([
+    const [engine, graph, prepared] = await Promise.all([
       options.engine ?? Engine.create(options),
       isGraph(source) ? structuredGraph(source) : readModel(source, options),
       import('./graph/prepare.ts'),
     ]);
+    let model: Model | undefined;
     try {
       engine.check();
       signal?.throwIfAborted();
       onProgress?.({ phase: 'prepare', loaded: 0, total: 1 });
-      const model = new Model(optimise(graph, OPS), engine, !options.engine, sparsity, OPS);
+      model = new Model(prepared.optimise(graph, prepared.OPS), engine, !options.engine, sparsity, prepared);
       model.prepare();
       signal?.throwIfAborted();
       onProgress?.({ phase: 'prepare', loaded: 1, total: 1 });
       return model;
     } catch (error) {
+      model?.dispose();
       if (!options.engine) engine.dispose();
       throw error;
     }
@@ -230,7 +231,7 @@ export class Model {
    * load and the first run is fast. With other open dimensions, plans wait for the first run.
    */
   private prepare(): void {
-    for (const node of this.graph.nodes) if (node.op !== 'If') opOf(node, this.ops);
+    for (const node of this.graph.nodes) if (node.op !== 'If') this.prepared.opOf(node, this.prepared.OPS);
     const types = new Map<string, TensorType>();
     for (const { name, type, dims } of this.inputs) {
       if (!dims?.every((d, i) => i === 0 || typeof d === 'number')) return;
@@ -241,7 +242,7 @@ export class Model {
     } catch (error) {
       // A batch of 1 was our guess, and a value may be needed that only a run brings: the run will say.
       const guessed = this.inputs.some((i) => typeof i.dims?.[0] !== 'number');
-      if (!(error instanceof NeedsValue || (guessed && error instanceof ModelFormatError))) throw error;
+      if (!(error instanceof this.prepared.NeedsValue || (guessed && error instanceof ModelFormatError))) throw error;
     }
   }
 
@@ -253,7 +254,7 @@ export class Model {
       if (!(tensor instanceof Tensor)) throw new InputError(name, `expected a Tensor, got ${describe(tensor)}`);
       types.set(name, tensor);
     }
-    checkInputs(this.graph, types);
+    this.prepared.checkInputs(this.graph, types);
   }
 
   private planFor(feeds: Feeds): Plan {
@@ -269,9 +270,9 @@ export class Model {
         }
         return this.bind(entry);
       } catch (error) {
-        if (!(error instanceof NeedsValue)) throw error;
+        if (!(error instanceof this.prepared.NeedsValue)) throw error;
         const before = this.shapeInputs.size;
-        for (const name of ancestorsOf(this.graph, error.value)) this.shapeInputs.add(name);
+        for (const name of this.prepared.ancestorsOf(this.graph, error.value)) this.shapeInputs.add(name);
         if (this.shapeInputs.size === before) {
           throw new ModelFormatError(`value "${error.value}"`, 'a shape depends on it and it cannot be computed ahead');
         }
@@ -281,7 +282,7 @@ export class Model {
   }
 
   private build(types: Map<string, TensorType>, known: Map<string, Tensor>, key: string | undefined): Draft {
-    const made = draft(this.graph, types, known, this.weights, this.engine, this.ops);
+    const made = draft(this.graph, types, known, this.weights, this.engine, this.prepared);
     if (key) {
       this.drafts.set(key, made);
       if (this.drafts.size > MAX_PLANS) this.drafts.delete(this.drafts.keys().next().value!);

@@ -4,14 +4,14 @@
  */
 import type { Engine } from '../engine.ts';
 import { planMemory } from '../memory/planner.ts';
-import type { Known, OpTable } from '../ops/types.ts';
+import type { Known } from '../ops/types.ts';
 import type { Tensor, TensorType } from '../tensor.ts';
-import { specialize } from './infer.ts';
 import { type Graph, type Node, needsOf } from './ir.ts';
 import { clampOf, lowerNode, prefer, TRANSPARENT } from './lower/index.ts';
 import { convert } from './lower/layout.ts';
 import type { Clamp, LowerContext, Lowered, Slot, StepFacts } from './lower/types.ts';
 import { geometry, type Layout, type Place } from './place.ts';
+import type { Prepare } from './prepare.ts';
 import type { Weights } from './weights.ts';
 
 /** One thing to run, bound to its addresses. */
@@ -53,10 +53,10 @@ export function draft(
   known: Map<string, Tensor>,
   weights: Weights,
   engine: Engine,
-  ops: OpTable,
+  prepare: Prepare,
 ): Draft {
-  const { graph: straight, values } = specialize(graph, inputs, known, ops);
-  const lowerings = new GraphLowering(straight, values, weights, ops).run();
+  const { graph: straight, values } = prepare.specialize(graph, inputs, known, prepare.OPS);
+  const lowerings = new GraphLowering(straight, values, weights, prepare).run();
   return place(straight, values, lowerings, engine);
 }
 
@@ -75,7 +75,7 @@ class GraphLowering {
   private readonly graph: Graph;
   private readonly values: ReadonlyMap<string, Known>;
 
-  constructor(graph: Graph, values: ReadonlyMap<string, Known>, weights: Weights, ops: OpTable) {
+  constructor(graph: Graph, values: ReadonlyMap<string, Known>, weights: Weights, prepare: Prepare) {
     this.graph = graph;
     this.values = values;
     this.outputs = new Set(graph.outputs.map((o) => o.name));
@@ -87,7 +87,8 @@ class GraphLowering {
       packed: (id, make) => weights.packed(id, make),
       view: (type, at, length) => weights.engine.arena.view(type, at, length),
       memoryBytes: () => weights.engine.arena.size,
-      ops,
+      ops: prepare.OPS,
+      host: prepare.host,
       weights,
     };
   }

@@ -1,7 +1,7 @@
 /** A model's weights in the engine's memory: packed once per layer and format, shared by all plans, freed together. */
 import type { Engine } from '../engine.ts';
-import { chooseFormat } from './choice.ts';
 import type { Choice, WeightChooser } from './lower/types.ts';
+import type { Prepare } from './prepare.ts';
 
 export type Sparsity = 'auto' | 'off';
 
@@ -10,15 +10,17 @@ const NOTHING = new Uint8Array(0);
 export class Weights implements WeightChooser {
   readonly engine: Engine;
   readonly sparsity: Sparsity;
+  private readonly prepare: Prepare;
   /** Bytes in memory. */
   bytes = 0;
   private blocks = new Map<string, number>();
   private packs = new Map<string, { at: number; packed: { data: Uint8Array } }>();
   private choices = new Map<string, Choice>();
 
-  constructor(engine: Engine, sparsity: Sparsity) {
+  constructor(engine: Engine, sparsity: Sparsity, prepare: Prepare) {
     this.engine = engine;
     this.sparsity = sparsity;
+    this.prepare = prepare;
   }
 
   /** The address of a constant; `make` runs when it is not in memory yet. */
@@ -47,7 +49,7 @@ export class Weights implements WeightChooser {
   choose(key: string, weights: Float32Array, rows: number, cols: number, columns: number): Choice {
     let choice = this.choices.get(key);
     if (!choice) {
-      choice = chooseFormat(this.engine, this.sparsity === 'off', weights, rows, cols, columns);
+      choice = this.prepare.chooseFormat(this.engine, this.sparsity === 'off', weights, rows, cols, columns);
       this.choices.set(key, choice);
     }
     return choice;

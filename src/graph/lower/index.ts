@@ -6,7 +6,6 @@ import type { Node } from '../ir.ts';
 import type { Layout } from '../place.ts';
 import { clampOf } from './clamp.ts';
 import { convolution, pointwiseLanes, transposedConvolution } from './conv.ts';
-import { host } from './host.ts';
 import { linear } from './linear.ts';
 import { alias, concat, transpose } from './move.ts';
 import { binary, prelu, softmax, unary } from './pointwise.ts';
@@ -56,7 +55,7 @@ export const TRANSPARENT: ReadonlySet<string> = new Set([
  * @throws UnsupportedOpError when not even the host knows the operator
  */
 export function lowerNode(node: Node, out: string, clamp: Clamp | undefined, ctx: LowerContext): Lowered | undefined {
-  return RULES.get(node.op)?.(node, out, clamp, ctx) ?? (clamp ? undefined : host(node, ctx));
+  return RULES.get(node.op)?.(node, out, clamp, ctx) ?? (clamp ? undefined : ctx.host(node, ctx));
 }
 
 /** The lanes of the panels in which a node would like its first input; 0: it wants it plain, or does not mind. */

@@ -67,6 +67,8 @@ export interface LowerContext {
   memoryBytes(): number;
   /** The operators' definitions. */
   readonly ops: OpTable;
+  /** Lowers to the scalar definition. */
+  host(node: Node, ctx: LowerContext): Lowered;
   readonly weights: WeightChooser;
 }
 
