@@ -13,7 +13,7 @@ import { random, uniform } from '../models/random.mjs';
  * each round and any noise of the machine hits all alike. Messages in: { id, do, … }; out: { id, ok | error }.
  */
 
-const WARM_RUNS = 2;
+const WARM_RUNS = 1;
 
 /** The same random image for every engine, in the layout it wants. */
 function image({ channels, resolution }, layout) {
@@ -42,7 +42,7 @@ const commands = {
     cases.set(key, { run, input });
     return { logits: Float32Array.from(await run(input)), engine: engine.name };
   },
-  /** Milliseconds of each run: for `budget` milliseconds, at least once, after warm-up runs. */
+  /** Milliseconds of each run: for `budget` milliseconds, at least once, after a warm-up. */
   async time({ key, budget }) {
     const { run, input } = cases.get(key);
     for (let i = 0; i < WARM_RUNS; i++) await run(input);
