@@ -24,8 +24,8 @@ test.each(PATTERNS)(
     const steps = model.plan();
     const pointwise = steps.filter((s) => s.kernel.includes('_spmm_'));
     expect(pointwise).toHaveLength(13);
-    // A layer of few inputs may be faster in a neighbouring format; the built-in costs decide the same everywhere.
-    expect(pointwise.filter((s) => s.format === format).length).toBeGreaterThanOrEqual(12);
+    // The first layer has few inputs and may be faster in a neighbouring format.
+    expect(pointwise.filter((s) => format.includes(s.format!)).length).toBeGreaterThanOrEqual(12);
     expect(steps.filter((s) => /host|pack/.test(s.kernel))).toEqual([]);
     expect(steps).toHaveLength(30);
   },
