@@ -32,9 +32,19 @@ for (const isa of ['simd128', 'relaxed']) {
   const asc = join(root, 'node_modules/assemblyscript/bin/asc.js');
   execFileSync(
     process.execPath,
-    [asc, join(scratch, `${isa}.ts`), '--config', 'none', '-O3', '--runtime', 'stub', '--initialMemory', '1', '-o', out].concat(
-      isa === 'relaxed' ? ['--enable', 'simd', '--enable', 'relaxed-simd'] : ['--enable', 'simd'],
-    ),
+    [
+      asc,
+      join(scratch, `${isa}.ts`),
+      '--config',
+      'none',
+      '-O3',
+      '--runtime',
+      'stub',
+      '--initialMemory',
+      '1',
+      '-o',
+      out,
+    ].concat(isa === 'relaxed' ? ['--enable', 'simd', '--enable', 'relaxed-simd'] : ['--enable', 'simd']),
     { stdio: 'inherit', cwd: root },
   );
 }

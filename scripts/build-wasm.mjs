@@ -23,7 +23,8 @@ async function make(target) {
   if (target === 'relaxed') features.push('relaxed-simd');
   const flags = ['-O3', '--strip-debug', '--strip-producers', ...features.map((f) => `--enable-${f}`)];
   await run('node_modules/binaryen/bin/wasm-opt', out, ...flags, '-o', out);
-  if (!quiet) console.log(`${out}  ${statSync(out).size} bytes, ${gzipSync(readFileSync(out), { level: 9 }).length} gzipped`);
+  if (!quiet)
+    console.log(`${out}  ${statSync(out).size} bytes, ${gzipSync(readFileSync(out), { level: 9 }).length} gzipped`);
 }
 
 await Promise.all(['simd128', 'relaxed'].map(make)).catch((error) => {

@@ -72,7 +72,13 @@ await Promise.all([
   bundle(
     'cli',
     { cli: 'src/cli/main.ts' },
-    { platform: 'node', splitting: false, banner: { js: `#!/usr/bin/env node\nimport { createRequire } from 'node:module'; const require = createRequire(import.meta.url);` } },
+    {
+      platform: 'node',
+      splitting: false,
+      banner: {
+        js: `#!/usr/bin/env node\nimport { createRequire } from 'node:module'; const require = createRequire(import.meta.url);`,
+      },
+    },
   ),
 ]);
 if (!process.argv.includes('--no-types')) {
