@@ -38,7 +38,7 @@ export const linear: Rule = (node, out, clamp, ctx) => {
 function constantLinear(node: Node, out: string, ctx: LowerContext): Linear | undefined {
   const w = f32Constant(ctx, node.inputs[1]);
   const x = ctx.known(node.inputs[0]);
-  if (!w || w.dims.length !== 2 || x.value || x.dims.length < 2) return undefined;
+  if (w?.dims.length !== 2 || x.value || x.dims.length < 2) return undefined;
   const gemm = node.op === 'Gemm';
   if (gemm && Number(node.attrs.transA ?? 0)) return undefined;
   const alpha = gemm ? Number(node.attrs.alpha ?? 1) : 1;
