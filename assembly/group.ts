@@ -1,3 +1,12 @@
+// SpMM for groups of 2 or 4 output channels that share their inputs: a load of X serves 2 or 4 multiplications, so the inner
+// loop is a dense one plus a share of an index. Layout: src/pack/spmm.ts.
+//
+// What was learned (Zen 4; see csr.ts for the never-taken branches):
+// - Eight accumulators, two or four inputs and the weights are 14 live vectors: all that V8 11.3 keeps in registers.
+// - V8 11.3 cannot fold an offset into load32_splat: each offset used is a register with its own base. So the pointer moves
+//   on with every nonzero, and four offsets are used again and again (quads with sixteen offsets spilled: 31.6, now 33.8
+//   GFLOP/s at a roofline of 40). V8 13.6 does not mind.
+// - 8x4 and 16x2 are equally fast for long rows; what differs is how much sharing they ask of the weights.
 import { clamp, madd } from './isa';
 import { N0, N1, N2, N3, N4, get, put } from './tile';
 

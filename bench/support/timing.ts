@@ -20,7 +20,7 @@ export interface Timing {
   readonly kept: number;
 }
 
-const ITERATIONS = 1500;
+const ITERATIONS = 4000;
 
 export class Clock {
   private readonly loop: (n: number) => number;

@@ -3,7 +3,7 @@
  * between JavaScript engines by up to a factor of two (laboratory.md, section 6), so nothing is assumed where it can be
  * measured.
  */
-import { packSpmm, type SpmmCounts } from '../pack/spmm.ts';
+import { blocksOf, packSpmm, type SpmmCounts } from '../pack/spmm.ts';
 import type { Isa } from './isa.ts';
 import { spmmCalls } from './spmm.ts';
 import { VARIANTS, type Variant } from './variants.ts';
@@ -11,7 +11,7 @@ import { VARIANTS, type Variant } from './variants.ts';
 /** Nanoseconds. */
 export interface VariantCost {
   readonly perCall: number;
-  /** For each group of rows and tile of columns: bias, loop entry, clamp and store. */
+  /** For each group of rows, tile of columns and block of inputs: loop entry, clamp and store. */
   readonly perRow: number;
   /** For each stored index (dense: input of a group) and tile of columns. */
   readonly perIndex: number;
@@ -22,25 +22,25 @@ export type CostTable = ReadonlyMap<string, VariantCost>;
 const table = (rows: Record<string, readonly [perRow: number, perIndex: number]>): CostTable =>
   new Map(Object.entries(rows).map(([k, [perRow, perIndex]]) => [`f32_${k}`, { perCall: 100, perRow, perIndex }]));
 
-/** Measured on V8 (Node 20 simd128, Node 24 relaxed; Zen 4), for engines whose clock stands still. */
+/** Measured by calibrate() on Node 20 (simd128) and Node 24 (relaxed), Zen 4 at 2.8 GHz; for engines whose clock stands still. */
 export const DEFAULT_COSTS: Readonly<Record<Isa, CostTable>> = {
   simd128: table({
-    csr_spmm_32x1: [9, 2.4],
-    csr_spmm_16x1: [5, 1.3],
-    group2_spmm_16x2: [9, 2.1],
-    group4_spmm_8x4: [10, 2.1],
-    dense_spmm_8x4: [10, 2.0],
-    dense_spmm_16x2: [9, 2.1],
-    dense_spmm_8x6: [14, 5],
+    csr_spmm_32x1: [5.5, 2.08],
+    csr_spmm_16x1: [4.2, 1.17],
+    group2_spmm_16x2: [5.6, 1.81],
+    group4_spmm_8x4: [6.8, 1.81],
+    dense_spmm_8x4: [5.5, 1.78],
+    dense_spmm_16x2: [4.5, 1.79],
+    dense_spmm_8x6: [7, 4.59],
   }),
   relaxed: table({
-    csr_spmm_32x1: [7, 1.9],
-    csr_spmm_16x1: [4, 1.05],
-    group2_spmm_16x2: [7, 1.55],
-    group4_spmm_8x4: [8, 1.55],
-    dense_spmm_8x4: [8, 1.5],
-    dense_spmm_16x2: [7, 1.55],
-    dense_spmm_8x6: [12, 2.2],
+    csr_spmm_32x1: [4.8, 1.67],
+    csr_spmm_16x1: [3.7, 0.88],
+    group2_spmm_16x2: [4.4, 1.52],
+    group4_spmm_8x4: [5, 1.51],
+    dense_spmm_8x4: [3.6, 1.51],
+    dense_spmm_16x2: [2.8, 1.52],
+    dense_spmm_8x6: [5.8, 2.12],
   }),
 };
 
@@ -63,7 +63,8 @@ export function predict(cost: VariantCost, variant: Variant, counts: SpmmCounts,
   const groups = Math.ceil(rows / variant.channels);
   const format = variant.format!;
   const indices = format === 'dense' ? groups * cols : counts[format].indices;
-  return cost.perCall + tilesOf(variant, columns) * (groups * cost.perRow + indices * cost.perIndex);
+  const blocks = blocksOf(format, cols);
+  return blocks * cost.perCall + tilesOf(variant, columns) * (blocks * groups * cost.perRow + indices * cost.perIndex);
 }
 
 /** What calibration needs of an engine. */
@@ -77,12 +78,14 @@ export interface Calibrated {
   };
 }
 
-/** Tiles of the shapes that are measured: rows x cols with so many inputs a group. */
-const ROWS = 24;
+/** The shapes that are measured: rows x cols with so many inputs a group. Short rows take more, or calling counts too. */
+const ROWS = { 4: 96, 128: 24 };
 const COLS = 256;
 const SHORT = 4;
 const LONG = 128;
 const COLUMNS = 96;
+const X_STRIDE = COLS * 64 + 64;
+const Y_STRIDE = ROWS[SHORT] * 64 + 64;
 
 /** Milliseconds between two values of a clock; Infinity when it stands still (Cloudflare's does during computation). */
 function resolution(now: () => number): number {
@@ -100,32 +103,37 @@ function resolution(now: () => number): number {
 /**
  * Measures every SpMM kernel on this engine: a matrix of short rows and one of long rows each, in turn, and keeps the best
  * time of each, which comes after the optimising compiler has replaced the first code.
- * @param budget milliseconds
+ * @param budget milliseconds; up to six times that when compiling takes long
  * @returns the built-in costs where the clock stands still or is too coarse
  */
 export function calibrate(engine: Calibrated, now: () => number = () => performance.now(), budget = 50): CostTable {
   const { arena } = engine;
   const variants = VARIANTS.filter((v) => v.op === 'spmm');
-  const x = arena.alloc(COLS * 64 * (COLUMNS / 16));
-  const y = arena.alloc(ROWS * 64 * (COLUMNS / 16));
+  const x = arena.alloc((X_STRIDE * COLUMNS) / 16);
+  const y = arena.alloc((Y_STRIDE * COLUMNS) / 16);
   // Zeros: multiplying them takes no other time, and no garbage that memory may hold makes slow denormals.
-  arena.view('uint8', x, COLS * 64 * (COLUMNS / 16)).fill(0);
+  arena.view('uint8', x, (X_STRIDE * COLUMNS) / 16).fill(0);
   const blocks = [x, y];
   try {
     const runs = variants.flatMap((v) =>
-      [SHORT, LONG].map((inputs) => {
+      ([SHORT, LONG] as const).map((inputs) => {
+        const rows = ROWS[inputs];
         const cols = v.format === 'dense' ? inputs : COLS;
-        const weights = new Float32Array(ROWS * cols);
-        for (let r = 0; r < ROWS; r++) for (let i = 0; i < inputs; i++) weights[r * cols + (i * cols) / inputs] = 1;
-        const packed = packSpmm(weights, ROWS, cols, v);
+        const weights = new Float32Array(rows * cols);
+        // Scattered, differently in each row, but so many in each (7 and cols have no common factor).
+        for (let i = 0; i < weights.length; i++) {
+          const [r, k] = [Math.floor(i / cols / v.channels), i % cols];
+          if ((7 * k + 5 * r) % cols < inputs) weights[i] = 1;
+        }
+        const packed = packSpmm(weights, rows, cols, v);
         const at = arena.alloc(packed.bytes);
         blocks.push(at);
         arena.view('uint8', at, packed.bytes).set(packed.data);
         const calls = spmmCalls(packed, at, {
           x,
-          xPanelStride: COLS * 64,
+          xPanelStride: X_STRIDE,
           y,
-          yPanelStride: ROWS * 64,
+          yPanelStride: Y_STRIDE,
           yChannelStride: 64,
           columns: COLUMNS,
           min: Number.NEGATIVE_INFINITY,
@@ -140,8 +148,11 @@ export function calibrate(engine: Calibrated, now: () => number = () => performa
     const tick = resolution(now);
     const span = Math.max(0.02, 10 * tick);
     if (!(span * runs.length < budget)) return DEFAULT_COSTS[engine.info.isa];
-    const end = now() + budget;
-    do {
+    // The optimising compiler takes the kernels one after the other, each in its time: done when for half the budget no
+    // kernel has become much faster.
+    const start = now();
+    let settled = start;
+    while (now() - start < budget || (now() - settled < budget / 2 && now() - start < 6 * budget)) {
       for (const r of runs) {
         let from = now();
         if (tick > 0.005) for (const edge = from; from === edge; ) from = now();
@@ -151,15 +162,20 @@ export function calibrate(engine: Calibrated, now: () => number = () => performa
           r.run();
           spent = now() - from;
         }
-        r.best = Math.min(r.best, (spent * 1e6) / n);
+        const ns = (spent * 1e6) / n;
+        if (ns < 0.8 * r.best) settled = now();
+        r.best = Math.min(r.best, ns);
       }
-    } while (now() < end);
+    }
     return new Map(
       variants.map((v, i) => {
         const [short, long] = [runs[2 * i].best, runs[2 * i + 1].best];
-        const tiles = (tilesOf(v, COLUMNS) * ROWS) / v.channels;
-        const perIndex = Math.max((long - short) / (LONG - SHORT) / tiles, 0.01);
-        return [v.name, { perCall: 100, perRow: Math.max(short / tiles - SHORT * perIndex, 0), perIndex }];
+        // Nanoseconds of a group and tile with few inputs, and with many.
+        const [few, many] = ([SHORT, LONG] as const).map(
+          (inputs) => (inputs === SHORT ? short : long) / ((tilesOf(v, COLUMNS) * ROWS[inputs]) / v.channels),
+        );
+        const perIndex = Math.max((many - few) / (LONG - SHORT), 0.01);
+        return [v.name, { perCall: 100, perRow: Math.max(few - SHORT * perIndex, 0), perIndex }];
       }),
     );
   } finally {

@@ -1,0 +1,119 @@
+import { describe, expect, test } from 'vitest';
+import { type Calibrated, calibrate, DEFAULT_COSTS, predict } from '../src/kernel/cost.ts';
+import { countSpmm } from '../src/pack/spmm.ts';
+import { Bench, ISAS } from './support/kernels.ts';
+import { spmmVariants } from './support/spmm.ts';
+
+/** An engine whose kernels take a nanosecond for each byte of weights and tile of 16 columns, by a clock of its own. */
+function simulated(tickMs: number) {
+  let ns = 0;
+  const live = new Set<number>();
+  let top = 64;
+  const kernels = Object.fromEntries(
+    spmmVariants().map((v) => [v.name, (...args: number[]) => void (ns += (args[7] - args[6]) * (args[5] / 16))]),
+  );
+  const engine: Calibrated = {
+    info: { isa: 'simd128' },
+    kernels,
+    arena: {
+      alloc(bytes) {
+        const at = top;
+        top += bytes;
+        live.add(at);
+        return at;
+      },
+      release: (at) => void live.delete(at),
+      view: (_, __, length) => new Uint8Array(length),
+    },
+  };
+  const now = () => {
+    ns += 30; // reading a clock takes time too
+    return tickMs ? Math.floor(ns / 1e6 / tickMs) * tickMs : 0;
+  };
+  return { engine, now, live };
+}
+
+describe('calibrate', () => {
+  test.each([1e-6, 0.005, 0.1])('finds what the kernels take, with a clock of %s ms', (tick) => {
+    const { engine, now, live } = simulated(tick);
+    const costs = calibrate(engine, now, tick > 0.01 ? 200 : 20);
+    // csr: 8 bytes a row and 6 a nonzero; two panels a tile of 32 lanes.
+    const csr = costs.get('f32_csr_spmm_32x1')!;
+    expect(csr.perIndex).toBeCloseTo(12, tick > 0.01 ? -0.5 : 0);
+    // group4, 8 lanes: 18 bytes an index, half a panel.
+    expect(costs.get('f32_group4_spmm_8x4')!.perIndex).toBeCloseTo(9, tick > 0.01 ? -0.5 : 0);
+    expect(costs.size).toBe(spmmVariants().length);
+    expect(live.size).toBe(0);
+  });
+
+  test('a clock that stands still, or is too coarse, gives the built-in costs', () => {
+    for (const tick of [0, 1]) {
+      const { engine, now, live } = simulated(tick);
+      expect(calibrate(engine, now)).toBe(DEFAULT_COSTS.simd128);
+      expect(live.size).toBe(0);
+    }
+  });
+
+  test.each(ISAS)('%s: real kernels get positive costs and touch nothing but their blocks', (isa) => {
+    const bench = new Bench(isa);
+    const arena = {
+      alloc: (n: number) => bench.alloc(n),
+      release: () => {},
+      view: (_: 'uint8', at: number, n: number) => new Uint8Array(bench.memory.buffer, at, n),
+    };
+    const costs = calibrate({ info: { isa }, kernels: bench.exports, arena }, undefined, 5);
+    for (const v of spmmVariants()) expect(costs.get(v.name)!.perIndex).toBeGreaterThan(0);
+    bench.check();
+  });
+});
+
+test('every SpMM variant has built-in costs', () => {
+  for (const table of Object.values(DEFAULT_COSTS)) {
+    expect([...table.keys()].sort()).toEqual(
+      spmmVariants()
+        .map((v) => v.name)
+        .sort(),
+    );
+  }
+});
+
+test('predictions grow with nonzeros, rows and columns, and prefer what the matrix is made for', () => {
+  const costs = DEFAULT_COSTS.relaxed;
+  const best = (w: Float32Array, rows: number, cols: number) =>
+    spmmVariants()
+      .map((v) => ({ v, ns: predict(costs.get(v.name)!, v, countSpmm(w, rows, cols), 196) }))
+      .reduce((a, b) => (b.ns < a.ns ? b : a)).v.format;
+  const pattern = (rows: number, cols: number, keep: (r: number, k: number) => boolean) =>
+    Float32Array.from({ length: rows * cols }, (_, i) => Number(keep(Math.floor(i / cols), i % cols)));
+  expect(
+    best(
+      pattern(64, 64, () => true),
+      64,
+      64,
+    ),
+  ).toBe('dense');
+  expect(
+    best(
+      pattern(64, 64, (r, k) => (k * 7 + r * 5) % 10 === 0),
+      64,
+      64,
+    ),
+  ).toBe('csr');
+  expect(
+    best(
+      pattern(64, 64, (r, k) => (k * 7 + (r >> 2)) % 10 < 7),
+      64,
+      64,
+    ),
+  ).toBe('group4');
+  const v = spmmVariants('csr')[0];
+  const ns = (w: Float32Array, columns: number) => predict(costs.get(v.name)!, v, countSpmm(w, 64, 64), columns);
+  const sparse = pattern(64, 64, (r, k) => (k + r) % 8 === 0);
+  expect(
+    ns(
+      pattern(64, 64, (r, k) => (k + r) % 4 === 0),
+      196,
+    ),
+  ).toBeGreaterThan(ns(sparse, 196));
+  expect(ns(sparse, 392)).toBeGreaterThan(1.9 * ns(sparse, 196));
+});
