@@ -28,7 +28,8 @@ function csrTile<V, F>(
   const lo = f32x4.splat(min);
   const hi = f32x4.splat(max);
   while (s < last) {
-    const n = <usize>load<u32>(s);
+    const quads = s + <usize>load<u16>(s);
+    const end = s + <usize>load<u16>(s, 2);
     s += 4;
     let a0: v128, a1: v128, a2: v128, a3: v128, a4: v128, a5: v128, a6: v128, a7: v128;
     if (add) {
@@ -48,8 +49,7 @@ function csrTile<V, F>(
     }
     let b0 = f32x4.splat(0), b1 = b0, b2 = b0, b3 = b0, b4 = b0;
     s += 4;
-    let end = s + (n & ~3);
-    while (s < end) {
+    while (s < quads) {
       const q = load<u64>(s);
       const ww = v128.load(s, 8);
       s += 24;
@@ -133,7 +133,6 @@ function csrTile<V, F>(
         if (v > 4) b4 = madd(b4, w, v128.load(x2 + k));
       }
     }
-    end += (n & 3) << 3;
     while (s < end) {
       const k = <usize>load<u32>(s);
       s += 4;

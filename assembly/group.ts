@@ -20,7 +20,8 @@ function groupTile<V, C, F>(
   const lo = f32x4.splat(min);
   const hi = f32x4.splat(max);
   while (s < last) {
-    const n = <usize>load<u32>(s);
+    const quads = s + <usize>load<u16>(s);
+    const end = s + <usize>load<u16>(s, 2);
     s += 4;
     const yb = y + yc;
     const yd = yb + yc;
@@ -61,8 +62,7 @@ function groupTile<V, C, F>(
     // The second set of sums.
     let A0 = f32x4.splat(0), A1 = A0, B0 = A0, B1 = A0, C0 = A0, D0 = A0;
     s += row;
-    let end = s + (n & ~3);
-    while (s < end) {
+    while (s < quads) {
       const q = load<u64>(s);
       s += 8;
       let i = x + <usize>(<u32>q & 0xffff);
@@ -193,7 +193,6 @@ function groupTile<V, C, F>(
       }
       s += row;
     }
-    end += (n & 3) * (4 + row);
     while (s < end) {
       const i = x + <usize>load<u32>(s);
       s += 4;

@@ -1,17 +1,18 @@
 /**
- * Packed weights of the f32 SpMM kernels. A matrix is cut into segments, each one kernel call:
+ * Packed weights of the f32 SpMM kernels. A matrix is cut into segments, each one kernel call, from a multiple of 64 bytes:
  *
- *     segment = group group group …            from a multiple of 64 bytes
- *     group   = [u32 n] [C bias] records       n: bytes of quads + number of singles, in the two low bits
- *     records = quad quad … single single …    csr, group2, group4: the inputs in ascending order
- *     quad    = [4 x u16 offset] [4][C weights]
- *     single  = [u32 offset] [C weights]       up to three
- *     records = [inputs][C weights]            dense: every input in turn; n: bytes
+ *     segment = group group group …
  *
- * C output channels share one list of inputs: 1 (csr), 2 (group2), 4 (group4); the tile's height in dense matrices. An input
- * is stored when any of the C weights is not zero; its offset is that of its row in the panel, in bytes from the segment's
- * first input. Segments cut the inputs into blocks (later blocks add to what the earlier left in Y), and give the rows that
- * do not fill a group of C to the kernels of 2 and 1.
+ *     group   = [u16 q] [u16 e] [C bias] quad quad … single single …     csr, group2, group4
+ *     quad    = [4 x u16 offset] [4][C weights]          q: bytes from the group's start to the end of its quads
+ *     single  = [u32 offset] [C weights]                 e: to its end; up to three singles
+ *
+ *     group   = [u32 n] [C bias] [inputs][C weights]     dense: every input in turn, n bytes
+ *
+ * C output channels share one ascending list of inputs: 1 (csr), 2 (group2), 4 (group4); in dense matrices the tile's height.
+ * An input is stored when any of the C weights is not zero; its offset is that of its row in the panel, in bytes from the
+ * segment's first input. Segments cut the inputs into blocks (later blocks add to what the earlier left in Y), and give the
+ * rows that do not fill a group of C to the kernels of 2 and 1.
  */
 import { ArgumentRangeError } from '../errors.ts';
 import type { Variant } from '../kernel/variants.ts';
@@ -222,7 +223,8 @@ export function packSpmm(
       else for (let k = k0; k < k1; k++) inputs[k - k0] = k;
       stored += c * n;
       const quads = all ? 0 : n & ~3;
-      u32[at++] = all ? n * 4 * c : listBytes(quads, c) + (n & 3);
+      const head = 4 + 4 * c;
+      u32[at++] = all ? n * 4 * c : ((head + listBytes(n, c)) << 16) | (head + listBytes(quads, c));
       for (let j = 0; j < c; j++) f32[at++] = bias ? bias[r + j] : 0;
       for (let i = 0; i < quads; i += 4) {
         for (let j = 0; j < 4; j++) u16[2 * at + j] = (inputs[i + j] - k0) * ROW_BYTES;
@@ -253,6 +255,7 @@ export function unpackSpmm(p: PackedSpmm): Float32Array {
   for (const { kernel, row, rows, channels: c, input, from } of p.segments) {
     let at = from >> 2;
     for (let r = row; r < row + rows; r += c) {
+      const [quads, end] = [at + (u16[2 * at] >> 2), at + (u16[2 * at + 1] >> 2)];
       const n = u32[at];
       at += 1 + c;
       const take = (k: number) => {
@@ -262,12 +265,12 @@ export function unpackSpmm(p: PackedSpmm): Float32Array {
         for (let k = 0; k < n / (4 * c); k++) take(input + k);
         continue;
       }
-      for (const end = at + (n >> 2); at < end; ) {
+      while (at < quads) {
         const offsets = u16.subarray(2 * at, 2 * at + 4);
         at += 2;
         for (const o of offsets) take(input + o / ROW_BYTES);
       }
-      for (let i = n & 3; i > 0; i--) take(input + u32[at++] / ROW_BYTES);
+      while (at < end) take(input + u32[at++] / ROW_BYTES);
     }
   }
   return out;
