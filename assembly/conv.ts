@@ -19,6 +19,7 @@ export function f32_plain_im2panel(
   const span = outWidth * sw;
   const end = span - left;
   const groupSpan = sw << 2;
+  const reach = sw * 3;
   const columns = i32x4.replace_lane(i32x4.replace_lane(i32x4.replace_lane(none, 1, sw), 2, sw << 1), 3, sw * 3);
 
   for (; panels > 0; panels--, y += yPanelStride) {
@@ -30,6 +31,21 @@ export function f32_plain_im2panel(
         r1 = r0;
         c1 = c0;
         for (let g = lanes; g > 0; g -= 4, t += 16) {
+          let q = t;
+          const atRow = r1 + i * dh;
+          const atColumn = c1 + j * dw;
+          if (sw <= 2 && <u32>atRow < <u32>height && atColumn >= 0 && atColumn < width - reach && c1 < end - reach) {
+            // A single row, no padding.
+            c1 += groupSpan;
+            let p = x + ((atRow * width + atColumn) << 2);
+            if (sw == 1) for (; p < xEnd; p += plane, q += yStep) v128.store(q, v128.load(p));
+            else {
+              for (; p < xEnd; p += plane, q += yStep) {
+                v128.store(q, v128.shuffle<i32>(v128.load(p), v128.load(p, 12), 0, 2, 5, 7));
+              }
+            }
+            continue;
+          }
           let row = i32x4.splat(r1);
           let column = i32x4.add(i32x4.splat(c1), columns);
           c1 += groupSpan;
@@ -52,7 +68,6 @@ export function f32_plain_im2panel(
           // Distances from the first lane tell lanes side by side, or every other one, even across the end of a row.
           const apart = i32x4.sub(at, i32x4.splat(at0));
           let p = x + at0;
-          let q = t;
           if (at0 >= 0 && at0 <= plane - 16 && i32x4.all_true(i32x4.eq(apart, i32x4(0, 4, 8, 12)))) {
             for (; p < xEnd; p += plane, q += yStep) v128.store(q, v128.and(v128.load(p), live));
           } else if (at0 >= 0 && at0 <= plane - 28 && i32x4.all_true(i32x4.eq(apart, i32x4(0, 8, 16, 24)))) {

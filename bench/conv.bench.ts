@@ -33,7 +33,7 @@ function stem(
       ...shape,
       ...{ rows, lanes, y, yPanelStride, yChannelStride: lanes ? 4 * lanes : 4 * pixels },
       ...{ x: machine.put(x), weights: machine.put(packStem(w, b, rows, channels)), padTop: pad, padLeft: pad },
-      ...{ min: 0, max: 6, scratch: machine.alloc(stemScratchBytes(shape)) },
+      ...{ min: 0, max: 6, scratch: machine.alloc(stemScratchBytes(channels)) },
     }),
   );
   run();

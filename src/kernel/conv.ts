@@ -43,14 +43,8 @@ export function im2panelCalls(c: Im2Panel): KernelCall[] {
   ];
 }
 
-/** What the stem's scratch depends on. */
-export interface StemShape {
-  readonly channels: number;
-  readonly outWidth: number;
-}
-
 /** The first convolution of a network, 3x3 with stride 2. Addresses and strides in bytes. */
-export interface Stem extends StemShape {
+export interface Stem {
   /** Packed by packStem. */
   readonly weights: number;
   /** Plain [channels][height][width]. */
@@ -61,16 +55,18 @@ export interface Stem extends StemShape {
   readonly yPanelStride: number;
   /** Lanes of an output panel; 0 is plain. */
   readonly lanes: number;
+  readonly channels: number;
   /** Output channels. */
   readonly rows: number;
   readonly height: number;
   readonly width: number;
   readonly outHeight: number;
+  readonly outWidth: number;
   readonly padTop: number;
   readonly padLeft: number;
   readonly min: number;
   readonly max: number;
-  /** stemScratchBytes of it, 64-byte aligned. */
+  /** stemScratchBytes(channels), 64-byte aligned. */
   readonly scratch: number;
 }
 
@@ -80,14 +76,8 @@ export function supportsStem(c: { kernel: Pair; stride: Pair; dilation: Pair; ch
   return all(c.kernel, 3) && all(c.stride, 2) && all(c.dilation, 1) && (c.channels === 1 || c.channels === 3);
 }
 
-/**
- * Bytes from a scratch plane to the next: nine rows, and what a tile reads beyond. An odd number of cache lines, so that
- * the same pixel of all planes does not fall into the same set.
- */
-const stemPlane = ({ outWidth }: StemShape): number => 128 * Math.ceil((36 * outWidth + 64) / 128) + 64;
-
-/** Bytes of scratch that stemCalls needs. */
-export const stemScratchBytes = (s: StemShape): number => 192 + s.channels * (576 + 6 * stemPlane(s));
+/** Bytes of scratch that stemCalls needs: limits, a tile, and the taps of sixteen pixels. */
+export const stemScratchBytes = (channels: number): number => 192 + 576 * channels;
 
 /** Convolution with bias and clamp. Writes live pixels only. */
 export function stemCalls(s: Stem): KernelCall[] {
@@ -96,7 +86,7 @@ export function stemCalls(s: Stem): KernelCall[] {
       kernel: 'f32_stem_3x3s2',
       args: [
         ...[s.x, s.weights, s.y, s.yChannelStride, s.lanes ? s.yPanelStride : 32, s.lanes || 8, s.channels, s.rows],
-        ...[s.height, s.width, s.outHeight, s.outWidth, s.padTop, s.padLeft, s.min, s.max, s.scratch, stemPlane(s)],
+        ...[s.height, s.width, s.outHeight, s.outWidth, s.padTop, s.padLeft, s.min, s.max, s.scratch],
       ],
     },
   ];

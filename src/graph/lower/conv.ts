@@ -197,7 +197,7 @@ function stem(node: Node, out: string, c: Conv2d, clamp: Clamp, ctx: LowerContex
     weightBytes: 4 * c.weights.length,
     reads: [{ name: node.inputs[0], layout: 0 }],
     writes: [{ name: out, layout: writeLayout(out, ctx) }],
-    scratch: stemScratchBytes({ channels: c.channels, outWidth: c.out[1] }),
+    scratch: stemScratchBytes(c.channels),
     emit: ([x], [y], scratch) =>
       eachImage(c.images, (n) =>
         stemCalls({
