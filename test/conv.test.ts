@@ -42,7 +42,7 @@ const win = (kh: number, kw: number, sh = 1, sw = sh, dh = 1, dw = dh, top = 0, 
   dilation: [dh, dw],
   pad: [top, left],
 });
-/** `after` rows and columns of padding at the end; undefined where no window fits. */
+/** `after` rows and columns of padding at the end, cut off where negative; undefined where no window fits. */
 function geometry(w: Window, channels: number, height: number, width: number, after: number): Geometry | undefined {
   const out = [height, width].map((n, d) =>
     Math.floor((n + w.pad[d] + after - (w.kernel[d] - 1) * w.dilation[d] - 1) / w.stride[d] + 1),
@@ -178,6 +178,8 @@ describe.each(ISAS)('conv %s', (isa) => {
         for (const [top, left, after] of [
           [0, 0, 0],
           [0, 0, 1],
+          // Cut off: fewer windows than fit.
+          [0, 0, -2],
           [1, 1, 1],
           [2, 1, 0],
           [1, 2, 2],
