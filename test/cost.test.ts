@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { type Calibrated, calibrate, DEFAULT_COSTS, predict } from '../src/kernel/cost.ts';
+import { type Calibrated, calibrate, DEFAULT_COSTS, predict, tempered } from '../src/kernel/cost.ts';
 import { countSpmm } from '../src/pack/spmm.ts';
 import { Bench, ISAS } from './support/kernels.ts';
 import { spmmVariants } from './support/spmm.ts';
@@ -116,4 +116,23 @@ test('predictions grow with nonzeros, rows and columns, and prefer what the matr
     ),
   ).toBeGreaterThan(ns(sparse, 196));
   expect(ns(sparse, 392)).toBeGreaterThan(1.9 * ns(sparse, 196));
+});
+
+test('a kernel measured absurdly slow or fast is brought back to the pace of the others', () => {
+  for (const costs of Object.values(DEFAULT_COSTS)) {
+    const odd = new Map(
+      [...costs].map(([name, c]) => [name, { ...c, perRow: 3 * c.perRow, perIndex: 3 * c.perIndex }]),
+    );
+    const [first, second] = [...costs.keys()];
+    odd.set(first, { ...costs.get(first)!, perIndex: 100 * costs.get(first)!.perIndex });
+    odd.set(second, { ...costs.get(second)!, perIndex: 0 });
+    const kept = tempered(odd, costs);
+    for (const [name, { perIndex, perRow }] of kept) {
+      const usual = costs.get(name)!;
+      expect(perIndex / usual.perIndex / 3).toBeGreaterThan(0.58);
+      expect(perIndex / usual.perIndex / 3).toBeLessThan(1.71);
+      expect(perRow / usual.perRow).toBeLessThan(5.2);
+    }
+    expect(kept.get([...costs.keys()][3])).toEqual(odd.get([...costs.keys()][3]));
+  }
 });

@@ -100,6 +100,26 @@ function resolution(now: () => number): number {
   return least;
 }
 
+/** Engines differ in one kernel against another by so much at most (laboratory.md, section 6, with room to spare). */
+const SPREAD = 1.7;
+
+/**
+ * Measured costs, each kept within SPREAD of the built-in one at this machine's pace. A kernel that was interrupted, or not
+ * yet optimised, at every try must not look so slow that a dense kernel is taken for a layer of 80 % zeros.
+ */
+export function tempered(measured: CostTable, builtIn: CostTable): CostTable {
+  const paces = [...measured].map(([name, c]) => c.perIndex / builtIn.get(name)!.perIndex).sort((a, b) => a - b);
+  const pace = paces[paces.length >> 1];
+  const keep = (value: number, usual: number) =>
+    Math.min(Math.max(value, (usual * pace) / SPREAD), usual * pace * SPREAD);
+  return new Map(
+    [...measured].map(([name, { perCall, perRow, perIndex }]) => {
+      const usual = builtIn.get(name)!;
+      return [name, { perCall, perRow: keep(perRow, usual.perRow), perIndex: keep(perIndex, usual.perIndex) }];
+    }),
+  );
+}
+
 /**
  * Measures every SpMM kernel on this engine: a matrix of short rows and one of long rows each, in turn, and keeps the best
  * time of each, which comes after the optimising compiler has replaced the first code.
@@ -167,8 +187,8 @@ export function calibrate(engine: Calibrated, now: () => number = () => performa
         r.best = Math.min(r.best, ns);
       }
     }
-    return new Map(
-      variants.map((v, i) => {
+    const measured = new Map(
+      variants.map((v, i): [string, VariantCost] => {
         const [short, long] = [runs[2 * i].best, runs[2 * i + 1].best];
         // Nanoseconds of a group and tile with few inputs, and with many.
         const [few, many] = ([SHORT, LONG] as const).map(
@@ -178,6 +198,7 @@ export function calibrate(engine: Calibrated, now: () => number = () => performa
         return [v.name, { perCall: 100, perRow: Math.max(few - SHORT * perIndex, 0), perIndex }];
       }),
     );
+    return tempered(measured, DEFAULT_COSTS[engine.info.isa]);
   } finally {
     for (const at of blocks) arena.release(at);
   }
