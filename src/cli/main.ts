@@ -57,15 +57,18 @@ async function main(): Promise<number> {
   return 0;
 }
 
-main().then(
-  (code) => {
-    process.exitCode = code;
-  },
-  (error) => {
-    // What the user can mend is said in a line; anything else is ours and shows its stack.
-    const known =
-      error instanceof SparsimdError || error instanceof TypeError || error instanceof RangeError || error?.code;
-    console.error(known ? `sparsimd: ${error.message}` : error);
-    process.exitCode = 1;
-  },
-);
+/**
+ * Leaves once what was written has gone out. Without it, Node 20 now and then waits for ever for V8's background compiler
+ * at exit (its NodePlatform::DrainTasks against a tier-up in flight).
+ */
+const leave = (code: number): void => {
+  process.stdout.write('', () => process.exit(code));
+};
+
+main().then(leave, (error) => {
+  // What the user can mend is said in a line; anything else is ours and shows its stack.
+  const known =
+    error instanceof SparsimdError || error instanceof TypeError || error instanceof RangeError || error?.code;
+  console.error(known ? `sparsimd: ${error.message}` : error);
+  leave(1);
+});
