@@ -68,6 +68,9 @@ export interface Row {
   best: number;
 }
 
+/** The rows of all calls, which end up in one file. */
+const all: Row[] = [];
+
 /** @param group rows that share their zeros */
 export function benchSpmm(formats: readonly string[], density: number, group: number): void {
   const only = option('only', '');
@@ -76,6 +79,7 @@ export function benchSpmm(formats: readonly string[], density: number, group: nu
     .split(',')
     .flatMap((s) => SHAPES[s] ?? [s.split('x').map(Number) as unknown as Shape]);
   const variants = VARIANTS.filter((v) => v.op === 'spmm' && formats.includes(v.format!) && v.name.includes(only));
+  if (!variants.length) return;
   const out: Row[] = [];
   for (const isa of ISAS) {
     if (!option('isa', isa).includes(isa)) continue;
@@ -118,5 +122,5 @@ export function benchSpmm(formats: readonly string[], density: number, group: nu
     console.log();
   }
   const file = option('json', '');
-  if (file) writeFileSync(file, JSON.stringify(out, null, 1));
+  if (file) writeFileSync(file, JSON.stringify(all.push(...out) && all, null, 1));
 }
