@@ -345,10 +345,9 @@ const structuredGraph = (g: Graph): Graph => ({
 
 async function readModel(source: Exclude<ModelSource, Graph>, options: ModelOptions): Promise<Graph> {
   const { onProgress, signal, resolveExternal } = options;
-  const bytes = await readBytes(source, options);
+  const [bytes, { readOnnx }] = await Promise.all([readBytes(source, options), import('./onnx/index.ts')]);
   signal?.throwIfAborted();
   onProgress?.({ phase: 'read', loaded: 0, total: 1 });
-  const { readOnnx } = await import('./onnx/index.ts');
   const graph = await readOnnx(bytes, { resolveExternal });
   onProgress?.({ phase: 'read', loaded: 1, total: 1 });
   return graph;
