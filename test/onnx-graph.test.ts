@@ -3,27 +3,8 @@ import { ModelFormatError, UnsupportedOpError } from '../src/errors.ts';
 import { interpret } from '../src/graph/interpret.ts';
 import { readOnnxSync } from '../src/onnx/index.ts';
 import { type DType, Tensor } from '../src/tensor.ts';
+import { caught, f32, i64, SMALL } from './support/onnx-small.ts';
 import { all, field, finish, type GraphSpec, graph, model, varint } from './support/onnx-write.ts';
-
-const f32 = (data: number[], dims?: number[]) => new Tensor('float32', data, dims);
-const i64 = (data: number[], dims?: number[]) => new Tensor('int64', data.map(BigInt), dims);
-
-/** y = x + w, with a weight. */
-const SMALL: GraphSpec = {
-  nodes: [{ op: 'Add', in: ['x', 'w'], out: ['y'], name: 'add', attrs: {} }],
-  constants: { w: f32([1, 2, 3]) },
-  inputs: [['x', 'float32', ['N', 3]]],
-  outputs: [['y', 'float32', ['N', 3]]],
-};
-
-function caught(f: () => unknown): Error {
-  try {
-    f();
-  } catch (error) {
-    return error as Error;
-  }
-  throw new Error('nothing was thrown');
-}
 
 describe('graphs', () => {
   const nodes = (...list: GraphSpec['nodes'] & object) => ({ ...SMALL, nodes: list });

@@ -14,37 +14,8 @@ import { readOnnx, readOnnxSync, readTensorProto } from '../src/onnx/index.ts';
 import { OPS } from '../src/ops/index.ts';
 import { Tensor } from '../src/tensor.ts';
 import { readCases } from './support/onnx-cases.ts';
-import {
-  all,
-  externalTensor,
-  field,
-  finish,
-  type GraphSpec,
-  graph,
-  model,
-  tensor,
-  varint,
-} from './support/onnx-write.ts';
-
-const f32 = (data: number[], dims?: number[]) => new Tensor('float32', data, dims);
-const i64 = (data: number[], dims?: number[]) => new Tensor('int64', data.map(BigInt), dims);
-
-/** y = x + w, with a weight. */
-const SMALL: GraphSpec = {
-  nodes: [{ op: 'Add', in: ['x', 'w'], out: ['y'], name: 'add', attrs: {} }],
-  constants: { w: f32([1, 2, 3]) },
-  inputs: [['x', 'float32', ['N', 3]]],
-  outputs: [['y', 'float32', ['N', 3]]],
-};
-
-function caught(f: () => unknown): Error {
-  try {
-    f();
-  } catch (error) {
-    return error as Error;
-  }
-  throw new Error('nothing was thrown');
-}
+import { caught, f32, i64, SMALL } from './support/onnx-small.ts';
+import { all, externalTensor, field, finish, graph, model, tensor, varint } from './support/onnx-write.ts';
 
 describe('model files', () => {
   test('a small model', () => {

@@ -12,9 +12,16 @@ import type { Node } from '../ir.ts';
 import { geometry, type Layout, type Place } from '../place.ts';
 import { oneToken } from './linear.ts';
 import { chosenFacts, type Matrix, matrix } from './matrix.ts';
-import { type Choice, type Clamp, f32Constant, type LowerContext, type Lowered, type Rule } from './types.ts';
-
-export const OPEN: Clamp = { min: Number.NEGATIVE_INFINITY, max: Number.POSITIVE_INFINITY };
+import {
+  type Choice,
+  type Clamp,
+  f32Constant,
+  type LowerContext,
+  type Lowered,
+  OPEN,
+  type Rule,
+  two,
+} from './types.ts';
 
 /** Scratch panels gathered at a time: enough columns for a kernel call to be worth it, few enough to stay in L2. */
 const GATHER_BYTES = 512 * 1024;
@@ -38,9 +45,6 @@ interface Conv2d {
   key: string;
   bias: Float32Array | undefined;
 }
-
-const two = (list: readonly number[], fill: number): [number, number] =>
-  list.length === 1 ? [fill, list[0]] : [list[0], list[1]];
 
 function read(
   node: Node,

@@ -7,7 +7,7 @@ import { sizeOf } from '../../tensor.ts';
 import type { Node } from '../ir.ts';
 import { geometry } from '../place.ts';
 import { chosenFacts, matrix } from './matrix.ts';
-import { type Clamp, f32Constant, type LowerContext, type Lowered, type Rule } from './types.ts';
+import { type Clamp, f32Constant, type LowerContext, type Lowered, OPEN, type Rule } from './types.ts';
 
 /** Up to this many tokens share no panel: a panel of 8 lanes would run mostly empty. */
 const FEW = 4;
@@ -26,7 +26,7 @@ export const linear: Rule = (node, out, clamp, ctx) => {
   const [a, b] = node.inputs.map((n) => n && ctx.known(n));
   if (!a || !b || a.type !== 'float32' || b.type !== 'float32' || !sizeOf(ctx.known(out).dims) || !sizeOf(a.dims))
     return undefined;
-  const limits = clamp ?? { min: Number.NEGATIVE_INFINITY, max: Number.POSITIVE_INFINITY };
+  const limits = clamp ?? OPEN;
   const layer = constantLinear(node, out, ctx);
   if (!layer) return node.op === 'MatMul' && !clamp ? runtimeMatmul(node, out, ctx) : undefined;
   return layer.tokens <= FEW

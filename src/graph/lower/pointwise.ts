@@ -5,7 +5,7 @@ import { sizeOf, type TensorType } from '../../tensor.ts';
 import type { Node } from '../ir.ts';
 import { geometry, type Layout, type Place } from '../place.ts';
 import { clampOf } from './clamp.ts';
-import { f32Constant, type LowerContext, type Lowered, type Rule, type Slot } from './types.ts';
+import { f32Constant, type LowerContext, type Lowered, OPEN, type Rule, type Slot } from './types.ts';
 
 type Unary = Parameters<typeof unaryCalls>[0];
 
@@ -89,7 +89,7 @@ export const binary: Rule = (node, out, clamp, ctx) => {
   const type = ctx.known(out);
   if (types.some((t) => t.type !== 'float32') || !sizeOf(type.dims)) return undefined;
   const kind = KINDS[node.op];
-  const limits = clamp ?? { min: Number.NEGATIVE_INFINITY, max: Number.POSITIVE_INFINITY };
+  const limits = clamp ?? OPEN;
   const whole = types.map((t) => same(t.dims, type.dims) && !t.value);
   if (whole[0] && whole[1]) {
     const layout = commonLayout(node.inputs, out, ctx);

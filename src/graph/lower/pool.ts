@@ -3,10 +3,7 @@ import { globalPoolCalls, poolCalls, reduceCalls } from '../../kernel/pool.ts';
 import { int } from '../../ops/attrs.ts';
 import { spatialOf, window } from '../../ops/spatial.ts';
 import { sizeOf } from '../../tensor.ts';
-import type { Rule } from './types.ts';
-
-const two = (list: readonly number[], fill: number): [number, number] =>
-  list.length === 1 ? [fill, list[0]] : [list[0], list[1]];
+import { type Rule, two } from './types.ts';
 
 export const pool: Rule = (node, out, clamp, ctx) => {
   const { dims, type } = ctx.known(node.inputs[0]);

@@ -100,3 +100,10 @@ export function f32Constant(ctx: LowerContext, name: string | undefined): Tensor
   const value = name ? ctx.known(name).value : undefined;
   return value?.type === 'float32' ? (value as Tensor<'float32'>) : undefined;
 }
+
+/** No limits. */
+export const OPEN: Clamp = { min: Number.NEGATIVE_INFINITY, max: Number.POSITIVE_INFINITY };
+
+/** A list for one or two spatial dimensions as one for two: one dimension is seen as a picture of height 1. */
+export const two = (list: readonly number[], fill: number): [number, number] =>
+  list.length === 1 ? [fill, list[0]] : [list[0], list[1]];
