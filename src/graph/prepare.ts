@@ -2,8 +2,8 @@
  * What loading a model needs: operators, inference, passes, the choice of formats. A chunk of its own, fetched with the
  * first model, so that the engine alone stays small; the rest of the package knows it by type only.
  */
+export { chooseFormat } from '../kernel/select.ts';
 export { OPS } from '../ops/index.ts';
-export { chooseFormat } from './choice.ts';
 export { ancestorsOf, checkInputs, NeedsValue, opOf, specialize } from './infer.ts';
 export { host } from './lower/host.ts';
 export { optimise } from './passes.ts';

@@ -1,6 +1,7 @@
 /** A model's weights in the engine's memory: packed once per layer and format, shared by all plans, freed together. */
 import type { Engine } from '../engine.ts';
-import type { Choice, WeightChooser } from './lower/types.ts';
+import type { Choice } from '../kernel/select.ts';
+import type { WeightChooser } from './lower/types.ts';
 import type { Prepare } from './prepare.ts';
 
 export type Sparsity = 'auto' | 'off';

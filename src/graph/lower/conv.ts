@@ -3,6 +3,7 @@ import type { KernelCall } from '../../kernel/call.ts';
 import { col2imCalls, im2panelCalls, stemCalls, stemScratchBytes, supportsStem } from '../../kernel/conv.ts';
 import { depthwiseCalls, depthwiseScratchBytes, supportsDepthwise } from '../../kernel/depthwise.ts';
 import { packPanelsCalls } from '../../kernel/layout.ts';
+import type { Choice } from '../../kernel/select.ts';
 import { spmmCalls } from '../../kernel/spmm.ts';
 import { spatialOf, transposedWindow, type Window, window } from '../../ops/spatial.ts';
 import { packStem } from '../../pack/conv.ts';
@@ -12,16 +13,7 @@ import type { Node } from '../ir.ts';
 import { geometry, type Layout, type Place } from '../place.ts';
 import { oneToken } from './linear.ts';
 import { chosenFacts, type Matrix, matrix } from './matrix.ts';
-import {
-  type Choice,
-  type Clamp,
-  f32Constant,
-  type LowerContext,
-  type Lowered,
-  OPEN,
-  type Rule,
-  two,
-} from './types.ts';
+import { type Clamp, f32Constant, type LowerContext, type Lowered, OPEN, type Rule, two } from './types.ts';
 
 /** Scratch panels gathered at a time: enough columns for a kernel call to be worth it, few enough to stay in L2. */
 const GATHER_BYTES = 512 * 1024;

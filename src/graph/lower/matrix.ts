@@ -1,7 +1,9 @@
 /** A layer's weight matrix: format chosen, packed and uploaded. Shared by convolutions and linear layers. */
+
+import type { Choice } from '../../kernel/select.ts';
 import { VARIANTS } from '../../kernel/variants.ts';
 import { type PackedSpmm, packSpmm } from '../../pack/spmm.ts';
-import type { Choice, LowerContext, StepFacts } from './types.ts';
+import type { LowerContext, StepFacts } from './types.ts';
 
 export interface MatrixSource {
   /** Identifies the weights in the model. */

@@ -1,9 +1,10 @@
 /** What lowering turns a node into, and what a lowering rule may ask. */
 import type { KernelCall } from '../../kernel/call.ts';
+import type { Choice } from '../../kernel/select.ts';
 import type { Known, OpTable } from '../../ops/types.ts';
 import type { DataOf, DType, Tensor } from '../../tensor.ts';
 import type { Node } from '../ir.ts';
-import type { Lanes, Layout, Place } from '../place.ts';
+import type { Layout, Place } from '../place.ts';
 
 /** A value as a rule reads or writes it: in one layout. */
 export interface Slot {
@@ -75,18 +76,6 @@ export interface LowerContext {
 /** Chooses the weight format and kernel of a layer. */
 export interface WeightChooser {
   choose(key: string, weights: Float32Array, rows: number, cols: number, columns: number): Choice;
-}
-
-export interface Choice {
-  /** Kernel name of the SpMM variant, its weight format and its panel lanes. */
-  readonly variant: string;
-  readonly format: string;
-  readonly lanes: Lanes;
-  /** Predicted time of the choice and of the best dense kernel, ns. */
-  readonly ns: number;
-  readonly denseNs: number;
-  /** Zeros in the matrix. */
-  readonly zeros: number;
 }
 
 /**

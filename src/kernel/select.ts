@@ -1,17 +1,31 @@
-/** Which weight format and kernel a layer gets: predicted times from costs measured on the running engine. */
-import type { Engine } from '../engine.ts';
-import { type CostTable, calibrate, DEFAULT_COSTS, predict } from '../kernel/cost.ts';
-import type { Isa } from '../kernel/isa.ts';
-import { VARIANTS } from '../kernel/variants.ts';
+/** The kernel of a weight matrix, chosen once a layer by predicted time. */
 import { countSpmm } from '../pack/spmm.ts';
-import type { Choice } from './lower/types.ts';
-import type { Lanes } from './place.ts';
+import { type Calibrated, type CostTable, calibrate, DEFAULT_COSTS, predict } from './cost.ts';
+import type { Isa } from './isa.ts';
+import { VARIANTS } from './variants.ts';
+
+export interface Choice {
+  /** Kernel name of the SpMM variant, its weight format and its panel lanes. */
+  readonly variant: string;
+  readonly format: string;
+  readonly lanes: 8 | 16 | 32;
+  /** Predicted time of the choice and of the best dense kernel, ns. */
+  readonly ns: number;
+  readonly denseNs: number;
+  /** Zeros in the matrix. */
+  readonly zeros: number;
+}
+
+/** What choosing needs of an engine. */
+interface Chooser extends Calibrated {
+  readonly info: Calibrated['info'] & { readonly deterministic: boolean };
+}
 
 /** Measured once per process and instruction set: the engine is the same for all. */
 const measured = new Map<Isa, CostTable>();
 
 /** The costs on an engine, measured the first time (80 to 150 ms on a Zen 4 core: the optimising tier is waited for). */
-function measuredCosts(engine: Engine): CostTable {
+function measuredCosts(engine: Chooser): CostTable {
   let costs = measured.get(engine.info.isa);
   if (!costs) measured.set(engine.info.isa, (costs = calibrate(engine)));
   return costs;
@@ -26,7 +40,7 @@ const WORTH_MEASURING = 20_000;
  * @param denseOnly leaves the sparse formats out; without a zero they are out anyway
  */
 export function chooseFormat(
-  engine: Engine,
+  engine: Chooser,
   denseOnly: boolean,
   weights: Float32Array,
   rows: number,
@@ -41,7 +55,7 @@ export function chooseFormat(
       .map((v) => ({
         variant: v.name,
         format: v.format!,
-        lanes: v.lanes as Lanes,
+        lanes: v.lanes as Choice['lanes'],
         ns: predict(costs.get(v.name)!, v, counts, columns),
       }))
       .sort((a, b) => a.ns - b.ns);
