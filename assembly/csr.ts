@@ -11,7 +11,7 @@
 //   nonzeros into chains of four dependent additions an accumulator. It costs nothing measurable.
 // - P = 49 is 32 + 17 lanes: a tile of 20 is 8-14 % faster than 16 and then 4 (whose single vector waits for itself).
 // - Lost: quads padded with zeros (short rows pay), rows sorted by length (no fewer mispredictions), 32-lane panels.
-import { clamp, madd } from './isa';
+import { madd } from './isa';
 import { N0, N1, N2, N3, N4, N5, N8, get, put } from './tile';
 
 /** Nonzeros 0 to 3 of a quad: which lane of its weights, which 16 bits of its offsets. */
@@ -27,6 +27,7 @@ function csrTile<V, F>(
   const v = offsetof<V>();
   const lo = f32x4.splat(min);
   const hi = f32x4.splat(max);
+  const limits = max < <f32>Infinity ? 2 : i32(min > <f32>-Infinity);
   while (s < last) {
     const quads = s + <usize>load<u16>(s);
     const end = s + <usize>load<u16>(s, 2);
@@ -161,15 +162,39 @@ function csrTile<V, F>(
       if (v > 3) a3 = f32x4.add(a3, b3);
       if (v > 4) a4 = f32x4.add(a4, b4);
     }
-    put<V, N0, F>(y, clamp(a0, lo, hi), live);
-    if (v > 1) put<V, N1, F>(y, clamp(a1, lo, hi), live);
-    if (v > 2) put<V, N2, F>(y, clamp(a2, lo, hi), live);
-    if (v > 3) put<V, N3, F>(y, clamp(a3, lo, hi), live);
-    if (v > 4) put<V, N4, F>(y2, clamp(a4, lo, hi), live);
+    if (limits) {
+      a0 = f32x4.pmax(a0, lo);
+      if (v > 1) a1 = f32x4.pmax(a1, lo);
+      if (v > 2) a2 = f32x4.pmax(a2, lo);
+      if (v > 3) a3 = f32x4.pmax(a3, lo);
+      if (v > 4) a4 = f32x4.pmax(a4, lo);
+      if (v > 5) {
+        a5 = f32x4.pmax(a5, lo);
+        a6 = f32x4.pmax(a6, lo);
+        a7 = f32x4.pmax(a7, lo);
+      }
+      if (limits > 1) {
+        a0 = f32x4.pmin(a0, hi);
+        if (v > 1) a1 = f32x4.pmin(a1, hi);
+        if (v > 2) a2 = f32x4.pmin(a2, hi);
+        if (v > 3) a3 = f32x4.pmin(a3, hi);
+        if (v > 4) a4 = f32x4.pmin(a4, hi);
+        if (v > 5) {
+          a5 = f32x4.pmin(a5, hi);
+          a6 = f32x4.pmin(a6, hi);
+          a7 = f32x4.pmin(a7, hi);
+        }
+      }
+    }
+    put<V, N0, F>(y, a0, live);
+    if (v > 1) put<V, N1, F>(y, a1, live);
+    if (v > 2) put<V, N2, F>(y, a2, live);
+    if (v > 3) put<V, N3, F>(y, a3, live);
+    if (v > 4) put<V, N4, F>(y2, a4, live);
     if (v > 5) {
-      v128.store(y2, clamp(a5, lo, hi), 16);
-      v128.store(y2, clamp(a6, lo, hi), 32);
-      v128.store(y2, clamp(a7, lo, hi), 48);
+      v128.store(y2, a5, 16);
+      v128.store(y2, a6, 32);
+      v128.store(y2, a7, 48);
     }
     y += yc;
     if (v > 4) y2 += yc;

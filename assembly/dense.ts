@@ -135,6 +135,62 @@ function denseTile<V, C, F>(
   }
 }
 
+/** One column: output channels in lanes, see groupColumn in group.ts. */
+function denseColumn<C>(
+  x: usize, y: usize, yc: usize, s: usize, last: usize, min: f32, max: f32, add: i32,
+): void {
+  const c = offsetof<C>();
+  const row: usize = c * 4;
+  const lo = f32x4.splat(min);
+  const hi = f32x4.splat(max);
+  while (s < last) {
+    const n = <usize>load<u32>(s);
+    s += 4;
+    const yb = y + yc, yd = yb + yc, ye = yd + yc, yf = ye + yc;
+    // Channels 0 to 3 and 4 to 5 of even inputs, and of odd ones.
+    let a = f32x4.splat(0), b = a, A = a, B = a;
+    if (add) {
+      a = v128.load32_lane(yb, v128.load32_zero(y), 1);
+      if (c > 2) a = v128.load32_lane(ye, v128.load32_lane(yd, a, 2), 3);
+      if (c > 4) b = v128.load32_lane(yf + yc, v128.load32_zero(yf), 1);
+    } else {
+      a = c > 2 ? v128.load(s) : v128.load64_zero(s);
+      if (c > 4) b = v128.load64_zero(s, 16);
+    }
+    s += row;
+    const end = s + n;
+    let i = x;
+    for (; s + row < end; s += 2 * row) {
+      let u = v128.load32_splat(i);
+      a = madd(a, u, c > 2 ? v128.load(s) : v128.load64_zero(s));
+      if (c > 4) b = madd(b, u, v128.load64_zero(s, 16));
+      u = v128.load32_splat(i, 64);
+      A = madd(A, u, c > 2 ? v128.load(s, c * 4) : v128.load64_zero(s, c * 4));
+      if (c > 4) B = madd(B, u, v128.load64_zero(s, 40));
+      i += 128;
+    }
+    if (s < end) {
+      const u = v128.load32_splat(i);
+      a = madd(a, u, c > 2 ? v128.load(s) : v128.load64_zero(s));
+      if (c > 4) b = madd(b, u, v128.load64_zero(s, 16));
+      s += row;
+    }
+    a = clamp(f32x4.add(a, A), lo, hi);
+    v128.store32_lane(y, a, 0);
+    v128.store32_lane(yb, a, 1);
+    if (c > 2) {
+      v128.store32_lane(yd, a, 2);
+      v128.store32_lane(ye, a, 3);
+    }
+    if (c > 4) {
+      b = clamp(f32x4.add(b, B), lo, hi);
+      v128.store32_lane(yf, b, 0);
+      v128.store32_lane(yf + yc, b, 1);
+    }
+    y += c * yc;
+  }
+}
+
 // @ts-expect-error: decorator
 @inline function dense<V, C>(
   x: usize, xp: usize, y: usize, yp: usize, yc: usize, columns: i32, s: usize, last: usize, min: f32, max: f32, add: i32,
@@ -151,6 +207,7 @@ function denseTile<V, C, F>(
     else if (offsetof<V>() > 2 && n > 12) denseTile<N4, C, N0>(xa, ya, yc, s, last, min, max, add, live);
     else if (offsetof<V>() > 2 && n > 8) denseTile<N3, C, N0>(xa, ya, yc, s, last, min, max, add, live);
     else if (n > 4) denseTile<N2, C, N0>(xa, ya, yc, s, last, min, max, add, live);
+    else if (n == 1) denseColumn<C>(xa, ya, yc, s, last, min, max, add);
     else denseTile<N1, C, N0>(xa, ya, yc, s, last, min, max, add, live);
   }
 }

@@ -5,6 +5,7 @@ export * from './csr';
 export * from './dense';
 export * from './depthwise';
 export * from './group';
+export * from './group24';
 export * from './layout';
 export * from './pointwise';
 export * from './pool';

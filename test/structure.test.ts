@@ -22,7 +22,7 @@ test('kernel names follow the grammar', () => {
 /** Files of assembly/ that are not a family. */
 const SHARED = new Set(['index.ts', 'isa.ts', 'tile.ts', 'math.ts', 'README.md']);
 /** Kernels that are part of another family, in files of their own. */
-const PARTS: Record<string, string> = { stem: 'conv', col2im: 'conv' };
+const PARTS: Record<string, string> = { stem: 'conv', col2im: 'conv', group24: 'group' };
 /** Families whose kernels are copies and reshuffles have no packed weights, and no benchmark of their own. */
 const UNPACKED = new Set(['pool', 'pointwise', 'softmax', 'layout']);
 

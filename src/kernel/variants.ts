@@ -35,6 +35,7 @@ export const VARIANTS: readonly Variant[] = [
   matrix('spmm', 'csr', '32x1'),
   matrix('spmm', 'csr', '16x1'),
   matrix('spmm', 'group2', '16x2'),
+  matrix('spmm', 'group2', '24x2'),
   matrix('spmm', 'group4', '8x4'),
   matrix('spmm', 'dense', '8x4'),
   matrix('spmm', 'dense', '16x2'),

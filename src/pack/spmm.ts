@@ -159,8 +159,7 @@ const listBytes = (n: number, channels: number): number =>
  * Blocks of inputs: so many rows of a panel (of two, for the 32 lanes of csr) stay in a first-level cache of 32 KB.
  * 768 inputs in 3 blocks are 15-25 % faster than in one; each block more costs a load of Y, 1-2 %. Offsets fit 16 bits.
  */
-export const blocksOf = (format: SpmmFormat, cols: number): number =>
-  Math.max(1, Math.ceil(cols / (format === 'csr' ? 256 : 512)));
+export const blocksOf = (cols: number): number => Math.max(1, Math.ceil(cols / 256));
 
 /**
  * Packs a matrix for one kernel variant.
@@ -180,7 +179,7 @@ export function packSpmm(
   if (bias && bias.length !== rows) throw new ArgumentRangeError('bias', `${rows} values`, bias);
   const format = variant.format;
   if (variant.op !== 'spmm' || !format) throw new ArgumentRangeError('variant', 'an spmm kernel', variant.name);
-  const block = Math.ceil(cols / blocksOf(format, cols)) || 1;
+  const block = Math.ceil(cols / blocksOf(cols)) || 1;
   const inputs = new Uint32Array(block);
 
   const plan: { row: number; rows: number; channels: number; all: boolean; k0: number; k1: number; bytes: number }[] =
