@@ -29,7 +29,7 @@ export function pruned(rows: number, cols: number, density: number, group: numbe
 }
 
 /** Binds one variant to one shape, and compares its answer on eight columns, the last included, with an f64 loop. */
-function prepare(machine: Machine, variant: Variant, w: Float32Array, shape: Shape, family: string) {
+export function prepare(machine: Machine, variant: Variant, w: Float32Array, shape: Shape, family: string) {
   const [rows, cols, columns] = shape;
   const bias = Float32Array.from({ length: rows }, (_, i) => i / rows);
   const p = packSpmm(w, rows, cols, variant, bias);
