@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { type Calibrated, calibrate, DEFAULT_COSTS, predict, tempered } from '../src/kernel/cost.ts';
+import { type Calibrated, calibrate, DEFAULT_COSTS, measure, predict, tempered } from '../src/kernel/cost.ts';
 import { chooseFormat } from '../src/kernel/select.ts';
 import { countSpmm } from '../src/pack/spmm.ts';
 import { Bench, ISAS, rng } from './support/kernels.ts';
@@ -37,7 +37,8 @@ function simulated(tickMs: number) {
 describe('calibrate', () => {
   test.each([1e-6, 0.005, 0.1])('finds what the kernels take, with a clock of %s ms', (tick) => {
     const { engine, now, live } = simulated(tick);
-    const costs = calibrate(engine, now, tick > 0.01 ? 200 : 20);
+    const { costs, settled } = measure(engine, now, tick > 0.01 ? 200 : 20)!;
+    expect(settled).toBe(true);
     // csr: 8 bytes a row and 6 a nonzero; two panels a tile of 32 lanes.
     const csr = costs.get('f32_csr_spmm_32x1')!;
     expect(csr.perIndex).toBeCloseTo(12, tick > 0.01 ? -0.5 : 0);
@@ -55,6 +56,31 @@ describe('calibrate', () => {
     }
   });
 
+  test('costs are not taken from kernels that the optimising compiler has not reached', () => {
+    // Three kernels are optimised, the others take four times as long.
+    const { engine, now } = simulated(1e-6);
+    const half = Object.fromEntries(
+      Object.entries(engine.kernels).map(([name, f]) => [
+        name,
+        (...args: number[]) => {
+          for (let i = /csr|group2_spmm_16/.test(name) ? 3 : 0; i < 4; i++) f(...args);
+        },
+      ]),
+    );
+    expect(calibrate({ ...engine, kernels: half }, now, 20)).toBeUndefined();
+    // Kernels that become faster near the end.
+    const { engine: late, now: clock } = simulated(1e-6);
+    const kernels = Object.fromEntries(
+      Object.entries(late.kernels).map(([name, f]) => [
+        name,
+        (...args: number[]) => {
+          for (let i = clock() < 18 ? 4 : 0; i >= 0; i--) f(...args);
+        },
+      ]),
+    );
+    expect(measure({ ...late, kernels }, clock, 20)!.settled).toBe(false);
+  });
+
   test.each(ISAS)('%s: real kernels get positive costs and touch nothing but their blocks', (isa) => {
     const bench = new Bench(isa);
     const arena = {
@@ -62,7 +88,7 @@ describe('calibrate', () => {
       release: () => {},
       view: (_: 'uint8', at: number, n: number) => new Uint8Array(bench.memory.buffer, at, n),
     };
-    const costs = calibrate({ info: { isa }, kernels: bench.exports, arena }, undefined, 5);
+    const { costs } = measure({ info: { isa }, kernels: bench.exports, arena }, undefined, 5)!;
     for (const v of spmmVariants()) expect(costs.get(v.name)!.perIndex).toBeGreaterThan(0);
     bench.check();
   });

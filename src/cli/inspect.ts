@@ -29,7 +29,7 @@ export async function inspect(file: string, options: Options): Promise<void> {
   console.log(`engine: ${engine.info.isa} (${engine.info.why}), ${engine.info.threads} thread`);
   console.log(
     table(
-      ['layer', 'op', 'output', 'kernel', 'format', 'zeros', 'MFLOP', 'predicted gain'],
+      ['layer', 'op', 'output', 'kernel', 'format', 'zeros', 'MFLOP', 'predicted gain', 'why'],
       steps.map((s) => [
         s.node.length > 36 ? `…${s.node.slice(-35)}` : s.node,
         s.op,
@@ -41,10 +41,24 @@ export async function inspect(file: string, options: Options): Promise<void> {
         s.predictedMs && s.predictedDenseMs && s.format !== 'dense'
           ? `${(s.predictedDenseMs / s.predictedMs).toFixed(2)}x`
           : '',
+        why(s),
       ]),
       5,
     ),
   );
   console.log(`file ${megabytes(fileBytes)}, packed weights ${megabytes(model.weightBytes)}`);
   model.dispose();
+}
+
+type Steps = ReturnType<Awaited<ReturnType<typeof load>>['model']['plan']>;
+
+/** The formats' predicted times, and what the same zeros would gain in groups of 4. */
+function why({ format, sparsity, predictedMs, predictedFormatsMs, predictedGroupedMs }: Steps[number]): string {
+  if (!sparsity || !predictedMs || !predictedFormatsMs) return '';
+  const others = Object.entries(predictedFormatsMs)
+    .sort(([, a], [, b]) => a - b)
+    .map(([name, ms]) => `${name} ${ms.toPrecision(2)}`);
+  const gain = predictedMs / (predictedGroupedMs ?? predictedMs);
+  const grouped = `; the same zeros in groups of 4: ${gain.toFixed(1)}x faster`;
+  return `${others.join(' < ')} ms${format !== 'group4' && gain > 1.1 ? grouped : ''}`;
 }

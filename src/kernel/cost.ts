@@ -104,14 +104,22 @@ function resolution(now: () => number): number {
 
 /** Engines differ in one kernel against another by so much at most (laboratory.md, section 6, with room to spare). */
 const SPREAD = 1.7;
+/** Kernels that may differ by more: the two with twelve accumulators spill where an engine has fewer registers. */
+const MAX_ODD = 2;
+
+/** What each kernel took against its built-in cost, over the median of that: 1 where only the machine is slower or faster. */
+function oddness(measured: CostTable, builtIn: CostTable): { pace: number; odd: number } {
+  const paces = [...measured].map(([name, c]) => c.perIndex / builtIn.get(name)!.perIndex).sort((a, b) => a - b);
+  const pace = paces[paces.length >> 1];
+  return { pace, odd: paces.filter((p) => p > pace * SPREAD || p < pace / SPREAD).length };
+}
 
 /**
  * Measured costs, each kept within SPREAD of the built-in one at this machine's pace. A kernel that was interrupted, or not
  * yet optimised, at every try must not look so slow that a dense kernel is taken for a layer of 80 % zeros.
  */
 export function tempered(measured: CostTable, builtIn: CostTable): CostTable {
-  const paces = [...measured].map(([name, c]) => c.perIndex / builtIn.get(name)!.perIndex).sort((a, b) => a - b);
-  const pace = paces[paces.length >> 1];
+  const { pace } = oddness(measured, builtIn);
   const keep = (value: number, usual: number) =>
     Math.min(Math.max(value, (usual * pace) / SPREAD), usual * pace * SPREAD);
   return new Map(
@@ -123,12 +131,30 @@ export function tempered(measured: CostTable, builtIn: CostTable): CostTable {
 }
 
 /**
+ * The costs of the kernels on this engine.
+ * @param budget milliseconds
+ * @returns the built-in costs where the clock stands still or is too coarse; undefined where the optimising compiler had not
+ *   replaced the first code by then (a busy machine): some kernel was still becoming faster, or several are oddly slow
+ */
+export function calibrate(engine: Calibrated, now?: () => number, budget = 45): CostTable | undefined {
+  const builtIn = DEFAULT_COSTS[engine.info.isa];
+  const measured = measure(engine, now, budget);
+  if (!measured) return builtIn;
+  const busy = !measured.settled || oddness(measured.costs, builtIn).odd > MAX_ODD;
+  return busy ? undefined : tempered(measured.costs, builtIn);
+}
+
+/**
  * Measures every SpMM kernel on this engine: a matrix of short rows and one of long rows each, in turn, and keeps the best
  * time of each, which comes after the optimising compiler has replaced the first code.
- * @param budget milliseconds at most; tempered() guards against kernels that the optimising compiler has not reached by then
- * @returns the built-in costs where the clock stands still or is too coarse
+ * @param budget milliseconds
+ * @returns undefined where the clock stands still or is too coarse; settled: no kernel became much faster near the end
  */
-export function calibrate(engine: Calibrated, now: () => number = () => performance.now(), budget = 45): CostTable {
+export function measure(
+  engine: Calibrated,
+  now: () => number = () => performance.now(),
+  budget = 45,
+): { costs: CostTable; settled: boolean } | undefined {
   const start = now();
   const { arena } = engine;
   const variants = VARIANTS.filter((v) => v.op === 'spmm');
@@ -170,8 +196,9 @@ export function calibrate(engine: Calibrated, now: () => number = () => performa
     );
     const tick = resolution(now);
     const span = Math.max(0.02, 10 * tick);
-    if (!(span * runs.length < budget)) return DEFAULT_COSTS[engine.info.isa];
-    // The optimising compiler takes the kernels one after the other, each in its time: on two cores it is done by then.
+    if (!(span * runs.length < budget)) return undefined;
+    // The optimising compiler takes the kernels one after the other, each in its time: on two quiet cores it is done by then.
+    let settled = start;
     do {
       for (const r of runs) {
         let from = now();
@@ -183,10 +210,11 @@ export function calibrate(engine: Calibrated, now: () => number = () => performa
           spent = now() - from;
         }
         const ns = (spent * 1e6) / n;
+        if (ns < 0.8 * r.best) settled = now();
         r.best = Math.min(r.best, ns);
       }
     } while (now() - start < budget);
-    const measured = new Map(
+    const costs = new Map(
       variants.map((v, i): [string, VariantCost] => {
         const [short, long] = [runs[2 * i].best, runs[2 * i + 1].best];
         // Nanoseconds of a group and tile with few inputs, and with many.
@@ -197,7 +225,7 @@ export function calibrate(engine: Calibrated, now: () => number = () => performa
         return [v.name, { perCall: 100, perRow: Math.max(few - SHORT * perIndex, 0), perIndex }];
       }),
     );
-    return tempered(measured, DEFAULT_COSTS[engine.info.isa]);
+    return { costs, settled: now() - settled > budget / 5 };
   } finally {
     for (const at of blocks) arena.release(at);
   }

@@ -1,5 +1,5 @@
 /** The kernel of a weight matrix, chosen once a layer by predicted time. */
-import { countSpmm } from '../pack/spmm.ts';
+import { countSpmm, type SpmmCounts } from '../pack/spmm.ts';
 import { type Calibrated, type CostTable, calibrate, DEFAULT_COSTS, predict } from './cost.ts';
 import type { Isa } from './isa.ts';
 import { VARIANTS } from './variants.ts';
@@ -12,6 +12,10 @@ export interface Choice {
   /** Predicted time of the choice and of the best dense kernel, ns. */
   readonly ns: number;
   readonly denseNs: number;
+  /** Predicted time of the best kernel of each format, ns. */
+  readonly formats: Readonly<Record<string, number>>;
+  /** Predicted time if as many zeros lay in groups of 4 output channels, ns. */
+  readonly groupedNs: number;
   /** Zeros in the matrix. */
   readonly zeros: number;
 }
@@ -23,12 +27,20 @@ interface Chooser extends Calibrated {
 
 /** Measured once per process and instruction set: the engine is the same for all. */
 const measured = new Map<Isa, CostTable>();
+/** Calibrations that a busy machine spoiled; after a few the built-in costs stay. */
+let spoiled = 0;
+const MAX_SPOILED = 3;
 
-/** The costs on an engine, measured the first time, in 50 ms. */
+/** The costs on an engine, measured the first time, in 50 ms; the built-in ones while measuring fails. */
 function measuredCosts(engine: Chooser): CostTable {
-  let costs = measured.get(engine.info.isa);
-  if (!costs) measured.set(engine.info.isa, (costs = calibrate(engine)));
-  return costs;
+  const { isa } = engine.info;
+  let costs = measured.get(isa);
+  if (!costs && spoiled < MAX_SPOILED) {
+    costs = calibrate(engine);
+    if (costs) measured.set(isa, costs);
+    else spoiled++;
+  }
+  return costs ?? DEFAULT_COSTS[isa];
 }
 
 /** Below this many ns a layer's choice matters less than the time it takes to measure. */
@@ -48,21 +60,34 @@ export function chooseFormat(
   columns: number,
 ): Choice {
   const counts = countSpmm(weights, rows, cols);
-  const zeros = rows * cols - counts.csr.stored;
+  const nonzeros = counts.csr.stored;
+  const zeros = rows * cols - nonzeros;
   const kernels = VARIANTS.filter((v) => v.op === 'spmm');
-  const cost = (costs: CostTable) =>
+  const rank = (costs: CostTable, of: SpmmCounts) =>
     kernels
       .map((v) => ({
         variant: v.name,
         format: v.format!,
         lanes: v.lanes as Choice['lanes'],
-        ns: predict(costs.get(v.name)!, v, counts, columns),
+        ns: predict(costs.get(v.name)!, v, of, columns),
       }))
       .sort((a, b) => a.ns - b.ns);
-  const best = (list: ReturnType<typeof cost>) => list.find((c) => c.format === 'dense' || (zeros > 0 && !denseOnly))!;
-  const dense = (list: ReturnType<typeof cost>) => list.find((c) => c.format === 'dense')!;
-  const builtIn = cost(DEFAULT_COSTS[engine.info.isa]);
-  const ranked =
-    engine.info.deterministic || dense(builtIn).ns < WORTH_MEASURING ? builtIn : cost(measuredCosts(engine));
-  return { ...best(ranked), denseNs: dense(ranked).ns, zeros };
+  const dense = (list: ReturnType<typeof rank>) => list.find((c) => c.format === 'dense')!;
+  const builtIn = rank(DEFAULT_COSTS[engine.info.isa], counts);
+  const trusted = engine.info.deterministic || dense(builtIn).ns < WORTH_MEASURING;
+  const costs = trusted ? DEFAULT_COSTS[engine.info.isa] : measuredCosts(engine);
+  const ranked = trusted ? builtIn : rank(costs, counts);
+  const best = zeros > 0 && !denseOnly ? ranked[0] : dense(ranked);
+  const grouped: SpmmCounts = {
+    ...counts,
+    group2: { stored: nonzeros, indices: nonzeros / 2 },
+    group4: { stored: nonzeros, indices: nonzeros / 4 },
+  };
+  return {
+    ...best,
+    denseNs: dense(ranked).ns,
+    formats: Object.fromEntries([...ranked].reverse().map((c) => [c.format, c.ns])),
+    groupedNs: rank(costs, grouped)[0].ns,
+    zeros,
+  };
 }

@@ -49,6 +49,7 @@ export function matrix(ctx: LowerContext, source: MatrixSource): Matrix {
 export function chosenFacts(m: Matrix, times: number): StepFacts {
   const { choice, rows, cols, columns } = m;
   const work = 2 * columns * times;
+  const ms = (ns: number) => (ns * times) / 1e6;
   return {
     kernel: choice.variant,
     format: choice.format,
@@ -56,7 +57,9 @@ export function chosenFacts(m: Matrix, times: number): StepFacts {
     denseFlops: work * rows * cols,
     sparsity: rows * cols ? choice.zeros / (rows * cols) : 0,
     weightBytes: m.packed.bytes,
-    predictedMs: (choice.ns * times) / 1e6,
-    predictedDenseMs: (choice.denseNs * times) / 1e6,
+    predictedMs: ms(choice.ns),
+    predictedDenseMs: ms(choice.denseNs),
+    predictedFormatsMs: Object.fromEntries(Object.entries(choice.formats).map(([format, ns]) => [format, ms(ns)])),
+    predictedGroupedMs: ms(choice.groupedNs),
   };
 }

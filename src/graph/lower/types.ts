@@ -28,6 +28,9 @@ export interface StepFacts {
   /** Time the cost model predicts, and predicts for the dense format; ms. */
   predictedMs?: number;
   predictedDenseMs?: number;
+  /** Of the best kernel of each format, and of the best one if as many zeros lay in groups of 4 output channels; ms. */
+  predictedFormatsMs?: Readonly<Record<string, number>>;
+  predictedGroupedMs?: number;
 }
 
 /** A lowered node: which slots it reads and writes, and how to make its kernel calls once addresses are known. */
