@@ -95,3 +95,45 @@ export function f32_plain_im2panel(
     c0 = c1;
   }
 }
+
+/**
+ * Plain CHW, zero-padded and cut into rows: y[rows][channels][phases][columns]. Row r holds input row r - top of every
+ * channel side by side; in it, phase f holds input columns f - left, f - left + phases, … So the taps of a convolution with
+ * stride `phases` are runs of the row, and lie close together for all channels. yStep: bytes from a row of y to the next.
+ */
+export function f32_plain_rows(
+  x: usize, y: usize, yStep: usize, channels: i32, height: i32, width: i32, rows: i32, phases: i32, columns: i32,
+  top: i32, left: i32,
+): void {
+  const plane = (height * width) << 2;
+  const line: usize = columns << 2;
+  for (let r = 0; r < rows; r++, y += yStep) {
+    const h = r - top;
+    const inside = <u32>h < <u32>height;
+    let p = x + ((h * width) << 2);
+    let q = y;
+    for (let c = 0; c < channels; c++, p += plane) {
+      for (let f = 0; f < phases; f++, q += line) {
+        // The first output column inside the image, and one past the last.
+        let from = 0, to = 0;
+        if (inside) {
+          from = max((left - f + phases - 1) / phases, 0);
+          to = min((width + left - f + phases - 1) / phases, columns);
+        }
+        let n = 0;
+        for (; n < min(from, columns); n++) store<f32>(q + (n << 2), 0);
+        let i = p + ((n * phases + f - left) << 2);
+        if (phases == 1) {
+          for (; n + 4 <= to; n += 4, i += 16) v128.store(q + (n << 2), v128.load(i));
+        } else if (phases == 2) {
+          // The last of four is read at 24: seven columns, of which the eighth may not exist.
+          for (; n + 4 <= to; n += 4, i += 32) {
+            v128.store(q + (n << 2), i32x4.shuffle(v128.load(i), v128.load(i, 12), 0, 2, 5, 7));
+          }
+        }
+        for (; n < to; n++, i += phases << 2) store<f32>(q + (n << 2), load<f32>(i));
+        for (; n < columns; n++) store<f32>(q + (n << 2), 0);
+      }
+    }
+  }
+}

@@ -53,5 +53,6 @@ const family = process.argv[2] ?? '';
 const entry = join(root, 'bench', `${family}.bench.ts`);
 if (!existsSync(entry)) throw new Error(`no bench/${family}.bench.ts`);
 const outfile = join(scratch, `${family}-${process.pid}.mjs`);
-await build({ entryPoints: [entry], bundle: true, platform: 'node', format: 'esm', target: 'node20', outfile });
+const alias = { '#assets': join(root, 'src/runtime/assets.node.ts') };
+await build({ entryPoints: [entry], bundle: true, platform: 'node', format: 'esm', target: 'node20', outfile, alias });
 await import(pathToFileURL(outfile).href);

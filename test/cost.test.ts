@@ -37,8 +37,9 @@ function simulated(tickMs: number) {
 describe('calibrate', () => {
   test.each([1e-6, 0.005, 0.1])('finds what the kernels take, with a clock of %s ms', (tick) => {
     const { engine, now, live } = simulated(tick);
-    const { costs, settled } = measure(engine, now, tick > 0.01 ? 200 : 20)!;
-    expect(settled).toBe(true);
+    const { costs, settled } = measure(engine, undefined, now, tick > 0.01 ? 200 : 20)!;
+    // They cost the same from the beginning: nothing was optimised.
+    expect(settled).toBe(false);
     // csr: 8 bytes a row and 6 a nonzero; two panels a tile of 32 lanes.
     const csr = costs.get('f32_csr_spmm_32x1')!;
     expect(csr.perIndex).toBeCloseTo(12, tick > 0.01 ? -0.5 : 0);
@@ -51,34 +52,39 @@ describe('calibrate', () => {
   test('a clock that stands still, or is too coarse, gives the built-in costs', () => {
     for (const tick of [0, 1]) {
       const { engine, now, live } = simulated(tick);
-      expect(calibrate(engine, now)).toBe(DEFAULT_COSTS.simd128);
+      expect(calibrate(engine, undefined, now).costs).toBe(DEFAULT_COSTS.simd128);
       expect(live.size).toBe(0);
     }
   });
 
-  test('costs are not taken from kernels that the optimising compiler has not reached', () => {
-    // Three kernels are optimised, the others take four times as long.
+  /** The simulated kernels, so many times slower until so many of 20 ms have passed. */
+  const becoming = (slow: (name: string, ms: number) => number) => {
     const { engine, now } = simulated(1e-6);
-    const half = Object.fromEntries(
+    const kernels = Object.fromEntries(
       Object.entries(engine.kernels).map(([name, f]) => [
         name,
         (...args: number[]) => {
-          for (let i = /csr|group2_spmm_16/.test(name) ? 3 : 0; i < 4; i++) f(...args);
+          for (let i = slow(name, now()); i > 0; i--) f(...args);
         },
       ]),
     );
-    expect(calibrate({ ...engine, kernels: half }, now, 20)).toBeUndefined();
-    // Kernels that become faster near the end.
-    const { engine: late, now: clock } = simulated(1e-6);
-    const kernels = Object.fromEntries(
-      Object.entries(late.kernels).map(([name, f]) => [
-        name,
-        (...args: number[]) => {
-          for (let i = clock() < 18 ? 4 : 0; i >= 0; i--) f(...args);
-        },
-      ]),
-    );
-    expect(measure({ ...late, kernels }, clock, 20)!.settled).toBe(false);
+    return { engine: { ...engine, kernels }, now };
+  };
+
+  test.each([
+    ['optimised in time', true, (_: string, ms: number) => (ms < 8 ? 3 : 1)],
+    ['never optimised', false, () => 3],
+    ['optimised near the end', false, (_: string, ms: number) => (ms < 18 ? 3 : 1)],
+    ['optimised in part', false, (name: string, ms: number) => (ms < 8 || name.includes('dense') ? 3 : 1)],
+  ])('kernels %s', (name, settled, slow) => {
+    const { engine, now } = becoming(slow);
+    expect(measure(engine, undefined, now, 20)!.settled).toBe(settled);
+    const again = becoming(slow);
+    const first = calibrate(again.engine, undefined, again.now, 20);
+    expect(first.costs !== undefined).toBe(settled);
+    // Optimised by now: the next try knows how slow they were.
+    if (name !== 'never optimised')
+      expect(calibrate(simulated(1e-6).engine, first.early, again.now, 20).costs).toBeDefined();
   });
 
   test.each(ISAS)('%s: real kernels get positive costs and touch nothing but their blocks', (isa) => {
@@ -88,7 +94,7 @@ describe('calibrate', () => {
       release: () => {},
       view: (_: 'uint8', at: number, n: number) => new Uint8Array(bench.memory.buffer, at, n),
     };
-    const { costs } = measure({ info: { isa }, kernels: bench.exports, arena }, undefined, 5)!;
+    const { costs } = measure({ info: { isa }, kernels: bench.exports, arena }, undefined, undefined, 5)!;
     for (const v of spmmVariants()) expect(costs.get(v.name)!.perIndex).toBeGreaterThan(0);
     bench.check();
   });
@@ -205,7 +211,7 @@ describe('the kernels picked for real layers, by the built-in costs', () => {
       Number(keep[Math.floor(i / cols / group) * cols + (i % cols)]),
     );
     const engine = { info: { isa, deterministic: true }, kernels: {}, arena: {} as never };
-    return chooseFormat(engine, false, weights, rows, cols, columns).variant.slice(4).replace('_spmm', '');
+    return chooseFormat(engine, 'all', weights, rows, cols, columns).variant.slice(4).replace('_spmm', '');
   };
 
   test.each(Object.entries(PICKS))('%s', (isa, picks) => {

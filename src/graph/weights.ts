@@ -48,11 +48,27 @@ export class Weights implements WeightChooser {
 
   /** The first choice for a layer stands for all later plans, so that its weights are packed once. */
   choose(key: string, weights: Float32Array, rows: number, cols: number, columns: number): Choice {
+    const formats = this.sparsity === 'off' ? 'dense' : 'all';
+    return this.remember(key, () => this.prepare.chooseFormat(this.engine, formats, weights, rows, cols, columns));
+  }
+
+  chooseSparse(
+    key: string,
+    weights: Float32Array,
+    rows: number,
+    cols: number,
+    columns: number,
+    runs: number,
+  ): Choice | undefined {
+    if (this.sparsity === 'off') return undefined;
+    return this.remember(`${key}|sparse`, () =>
+      this.prepare.chooseFormat(this.engine, 'sparse', weights, rows, cols, columns, runs),
+    );
+  }
+
+  private remember(key: string, make: () => Choice): Choice {
     let choice = this.choices.get(key);
-    if (!choice) {
-      choice = this.prepare.chooseFormat(this.engine, this.sparsity === 'off', weights, rows, cols, columns);
-      this.choices.set(key, choice);
-    }
+    if (!choice) this.choices.set(key, (choice = make()));
     return choice;
   }
 

@@ -1,6 +1,6 @@
 /** The kernel of a weight matrix, chosen once a layer by predicted time. */
 import { countSpmm, type SpmmCounts } from '../pack/spmm.ts';
-import { type Calibrated, type CostTable, calibrate, DEFAULT_COSTS, predict } from './cost.ts';
+import { type Calibrated, type Calibration, type CostTable, calibrate, DEFAULT_COSTS, predict } from './cost.ts';
 import type { Isa } from './isa.ts';
 import { VARIANTS } from './variants.ts';
 
@@ -25,39 +25,44 @@ interface Chooser extends Calibrated {
   readonly info: Calibrated['info'] & { readonly deterministic: boolean };
 }
 
-/** Measured once per process and instruction set: the engine is the same for all. */
-const measured = new Map<Isa, CostTable>();
-/** Calibrations that a busy machine spoiled; after a few the built-in costs stay. */
-let spoiled = 0;
-const MAX_SPOILED = 3;
+/** Measured once per process and instruction set, since the engine is the same for all; a few tries on a busy machine. */
+const tries = new Map<Isa, Calibration & { count: number; at: number }>();
+const MAX_TRIES = 3;
+/** Milliseconds between tries: one for a model at most. */
+const PAUSE = 1000;
 
 /** The costs on an engine, measured the first time, in 50 ms; the built-in ones while measuring fails. */
 function measuredCosts(engine: Chooser): CostTable {
   const { isa } = engine.info;
-  let costs = measured.get(isa);
-  if (!costs && spoiled < MAX_SPOILED) {
-    costs = calibrate(engine);
-    if (costs) measured.set(isa, costs);
-    else spoiled++;
+  let last = tries.get(isa);
+  const { count = 0, at = Number.NEGATIVE_INFINITY } = last ?? {};
+  if (!last?.costs && count < MAX_TRIES && performance.now() - at > PAUSE) {
+    last = { ...calibrate(engine, last?.early), count: count + 1, at: performance.now() };
+    tries.set(isa, last);
   }
-  return costs ?? DEFAULT_COSTS[isa];
+  return last?.costs ?? DEFAULT_COSTS[isa];
 }
 
 /** Below this many ns a layer's choice matters less than the time it takes to measure. */
 const WORTH_MEASURING = 20_000;
 
+/** Which formats may be chosen: all, dense only, sparse ones only. */
+export type Formats = 'all' | 'dense' | 'sparse';
+
 /**
  * The fastest kernel for a weight matrix [rows][cols] and `columns` pixels or tokens. Predicted from measured costs; from
  * built-in ones where the engine must be deterministic or the layer is tiny.
- * @param denseOnly leaves the sparse formats out; without a zero they are out anyway
+ * @param formats without a zero, `all` means dense
+ * @param runs so many products of `columns` each
  */
 export function chooseFormat(
   engine: Chooser,
-  denseOnly: boolean,
+  formats: Formats,
   weights: Float32Array,
   rows: number,
   cols: number,
   columns: number,
+  runs = 1,
 ): Choice {
   const counts = countSpmm(weights, rows, cols);
   const nonzeros = counts.csr.stored;
@@ -69,7 +74,7 @@ export function chooseFormat(
         variant: v.name,
         format: v.format!,
         lanes: v.lanes as Choice['lanes'],
-        ns: predict(costs.get(v.name)!, v, of, columns),
+        ns: runs * predict(costs.get(v.name)!, v, of, columns),
       }))
       .sort((a, b) => a.ns - b.ns);
   const dense = (list: ReturnType<typeof rank>) => list.find((c) => c.format === 'dense')!;
@@ -77,14 +82,18 @@ export function chooseFormat(
   const trusted = engine.info.deterministic || dense(builtIn).ns < WORTH_MEASURING;
   const costs = trusted ? DEFAULT_COSTS[engine.info.isa] : measuredCosts(engine);
   const ranked = trusted ? builtIn : rank(costs, counts);
-  const best = zeros > 0 && !denseOnly ? ranked[0] : dense(ranked);
   const grouped: SpmmCounts = {
     ...counts,
     group2: { stored: nonzeros, indices: nonzeros / 2 },
     group4: { stored: nonzeros, indices: nonzeros / 4 },
   };
+  const best = {
+    all: zeros > 0 ? ranked[0] : dense(ranked),
+    dense: dense(ranked),
+    sparse: ranked.find((c) => c.format !== 'dense')!,
+  };
   return {
-    ...best,
+    ...best[formats],
     denseNs: dense(ranked).ns,
     formats: Object.fromEntries([...ranked].reverse().map((c) => [c.format, c.ns])),
     groupedNs: rank(costs, grouped)[0].ns,

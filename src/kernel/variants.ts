@@ -49,7 +49,7 @@ export const VARIANTS: readonly Variant[] = [
   ...family('pool', 0, 'f32_plain_maxpool f32_plain_averagepool f32_panels_global_average f32_panels_global_max'),
   ...family('pool', 0, 'f32_plain_reduce_sum f32_plain_reduce_max f32_plain_reduce_min'),
   ...family('depthwise', 0, 'f32_depthwise_3x3s1 f32_depthwise_3x3s2 f32_depthwise_kxk'),
-  ...family('conv', 0, 'f32_plain_im2panel f32_plain_col2im f32_stem_3x3s2'),
+  ...family('conv', 0, 'f32_plain_im2panel f32_plain_rows f32_plain_col2im f32_stem_3x3s2'),
   ...family('pointwise', 0, UNARY.map((kind) => `f32_plain_${kind}`).join(' ')),
   ...family('pointwise', 0, BINARY.map((kind) => `f32_plain_${kind}_row f32_plain_${kind}_splat`).join(' ')),
   ...family('softmax', 0, 'f32_plain_softmax_rows f32_plain_softmax_columns'),

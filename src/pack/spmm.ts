@@ -51,11 +51,26 @@ export interface PackedSpmm {
   /** To be copied into WebAssembly memory, 64-byte aligned. */
   readonly data: Uint8Array;
   readonly segments: readonly SpmmSegment[];
+  /** Where inputs lie, when not in the rows of a panel. */
+  readonly place?: InputPlace;
+}
+
+/** Where the kernels find the inputs of X, when X is not panels: bytes, below 2^16, from where a block of inputs begins. */
+export interface InputPlace {
+  /** Inputs of a block. */
+  readonly block: number;
+  /** Bytes of input k of a block, any order. */
+  offset(k: number): number;
 }
 
 /** Lanes of a panel, the same for every kernel, so that layers of different formats follow each other without a copy. */
 export const PANEL_LANES = 16;
 const ROW_BYTES = 4 * PANEL_LANES;
+
+const inPanels = (cols: number): InputPlace => ({
+  block: Math.ceil(cols / blocksOf(cols)) || 1,
+  offset: (k) => k * ROW_BYTES,
+});
 
 /** The most inputs: their byte offsets in a panel are 32 bits. */
 export const MAX_COLS = Math.floor(0xffffffff / ROW_BYTES);
@@ -166,6 +181,7 @@ export const blocksOf = (cols: number): number => Math.max(1, Math.ceil(cols / 2
  * @param weights [rows][cols], row-major; -0 counts as zero, NaN and infinities are kept
  * @param variant a row of VARIANTS with op `spmm`
  * @param bias [rows]; left out, zeros
+ * @param place where X has its inputs; left out, in panels. Sparse formats only
  * @throws ArgumentRangeError when lengths do not fit
  */
 export function packSpmm(
@@ -174,12 +190,13 @@ export function packSpmm(
   cols: number,
   variant: Variant,
   bias?: Float32Array,
+  place?: InputPlace,
 ): PackedSpmm {
   check(weights, rows, cols);
   if (bias && bias.length !== rows) throw new ArgumentRangeError('bias', `${rows} values`, bias);
   const format = variant.format;
   if (variant.op !== 'spmm' || !format) throw new ArgumentRangeError('variant', 'an spmm kernel', variant.name);
-  const block = Math.ceil(cols / blocksOf(cols)) || 1;
+  const { block, offset } = place ?? inPanels(cols);
   const inputs = new Uint32Array(block);
 
   const plan: { row: number; rows: number; channels: number; all: boolean; k0: number; k1: number; bytes: number }[] =
@@ -226,12 +243,12 @@ export function packSpmm(
       u32[at++] = all ? n * 4 * c : ((head + listBytes(n, c)) << 16) | (head + listBytes(quads, c));
       for (let j = 0; j < c; j++) f32[at++] = bias ? bias[r + j] : 0;
       for (let i = 0; i < quads; i += 4) {
-        for (let j = 0; j < 4; j++) u16[2 * at + j] = (inputs[i + j] - k0) * ROW_BYTES;
+        for (let j = 0; j < 4; j++) u16[2 * at + j] = offset(inputs[i + j] - k0);
         at += 2;
         for (let j = 0; j < 4; j++) put(inputs[i + j]);
       }
       for (let i = quads; i < n; i++) {
-        if (!all) u32[at++] = (inputs[i] - k0) * ROW_BYTES;
+        if (!all) u32[at++] = offset(inputs[i] - k0);
         put(inputs[i]);
       }
     }
@@ -242,7 +259,7 @@ export function packSpmm(
   let nonzeros = 0;
   for (const w of weights) if (w !== 0) nonzeros++;
   const lanes = PANEL_LANES;
-  return { format, variant: variant.name, rows, cols, lanes, nonzeros, stored, bytes: total, data, segments };
+  return { format, variant: variant.name, rows, cols, lanes, nonzeros, stored, bytes: total, data, segments, place };
 }
 
 /** The matrix back, [rows][cols]. */
@@ -251,6 +268,8 @@ export function unpackSpmm(p: PackedSpmm): Float32Array {
   const u32 = new Uint32Array(p.data.buffer, p.data.byteOffset, p.data.byteLength >> 2);
   const u16 = new Uint16Array(u32.buffer, u32.byteOffset, u32.length * 2);
   const f32 = new Float32Array(u32.buffer, u32.byteOffset, u32.length);
+  const { block, offset } = p.place ?? inPanels(p.cols);
+  const inputAt = new Map(Array.from({ length: block }, (_, k) => [offset(k), k]));
   for (const { kernel, row, rows, channels: c, input, from } of p.segments) {
     let at = from >> 2;
     for (let r = row; r < row + rows; r += c) {
@@ -267,9 +286,9 @@ export function unpackSpmm(p: PackedSpmm): Float32Array {
       while (at < quads) {
         const offsets = u16.subarray(2 * at, 2 * at + 4);
         at += 2;
-        for (const o of offsets) take(input + o / ROW_BYTES);
+        for (const o of offsets) take(input + inputAt.get(o)!);
       }
-      while (at < end) take(input + u32[at++] / ROW_BYTES);
+      while (at < end) take(input + inputAt.get(u32[at++])!);
     }
   }
   return out;

@@ -13,13 +13,14 @@ import type { Node } from '../ir.ts';
 import { geometry, type Layout, type Place } from '../place.ts';
 import { oneToken } from './linear.ts';
 import { chosenFacts, type Matrix, matrix } from './matrix.ts';
+import { rowConvolution } from './rowconv.ts';
 import { type Clamp, f32Constant, type LowerContext, type Lowered, OPEN, type Rule, two } from './types.ts';
 
 /** Scratch panels gathered at a time: enough columns for a kernel call to be worth it, few enough to stay in L2. */
 const GATHER_BYTES = 512 * 1024;
 
 /** A two-dimensional convolution with known f32 weights. One-dimensional ones are seen as of height 1. */
-interface Conv2d {
+export interface Conv2d {
   images: number;
   channels: number;
   height: number;
@@ -107,7 +108,11 @@ export const convolution: Rule = (node, out, clamp, ctx) => {
   const shape = { kernel: c.kernel, stride: c.stride, dilation: c.dilation };
   if (perChannel && supportsDepthwise(shape)) return depthwise(node, out, c, { min, max }, ctx);
   if (c.group === 1 && supportsStem({ ...shape, channels: c.channels })) return stem(node, out, c, { min, max }, ctx);
-  return gathered(node, out, c, { min, max }, ctx);
+  const clamps = { min, max };
+  return (
+    (c.group === 1 && rowConvolution(node, out, c, matrixOf(c, ctx), clamps, ctx)) ||
+    gathered(node, out, c, clamps, ctx)
+  );
 };
 
 /** The layout to write when the kernel can write any: what the readers want. */
@@ -125,7 +130,7 @@ function pointwiseConv(node: Node, out: string, c: Conv2d, clamp: Clamp, ctx: Lo
   };
 }
 
-const eachImage = (images: number, calls: (n: number) => readonly KernelCall[]): KernelCall[] =>
+export const eachImage = (images: number, calls: (n: number) => readonly KernelCall[]): KernelCall[] =>
   Array.from({ length: images }, (_, n) => calls(n)).flat();
 
 /** The output side of a kernel call: an SpMM writes plain rows panel by panel, or panels. */

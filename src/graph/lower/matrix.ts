@@ -46,7 +46,10 @@ export function matrix(ctx: LowerContext, source: MatrixSource): Matrix {
 }
 
 /** What profiles and `inspect` say of a layer with such weights, applied `times` times. */
-export function chosenFacts(m: Matrix, times: number): StepFacts {
+export function chosenFacts(
+  m: Pick<Matrix, 'choice' | 'rows' | 'cols' | 'columns'> & { packed: { bytes: number } },
+  times: number,
+): StepFacts {
   const { choice, rows, cols, columns } = m;
   const work = 2 * columns * times;
   const ms = (ns: number) => (ns * times) / 1e6;

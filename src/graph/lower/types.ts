@@ -79,6 +79,15 @@ export interface LowerContext {
 /** Chooses the weight format and kernel of a layer. */
 export interface WeightChooser {
   choose(key: string, weights: Float32Array, rows: number, cols: number, columns: number): Choice;
+  /** The best sparse kernel for `runs` products of `columns` each; undefined where the model must run dense. */
+  chooseSparse(
+    key: string,
+    weights: Float32Array,
+    rows: number,
+    cols: number,
+    columns: number,
+    runs: number,
+  ): Choice | undefined;
 }
 
 /**
