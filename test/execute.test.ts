@@ -61,6 +61,40 @@ function invertedResidual(
   ];
 }
 
+describe('pruned k×k convolutions', () => {
+  test.each([
+    [1, 1, 3, 1],
+    [2, 2, 3, 1],
+    [1, 1, 5, 2],
+  ])('%i images, stride %i, %ix%3$i, dilation %i', async (n, stride, k, dilation) => {
+    const attrs = {
+      pads: [k >> 1, k >> 1, k >> 1, k >> 1],
+      strides: [stride, stride],
+      dilations: [dilation, dilation],
+    };
+    const nodes = [
+      node('Conv', ['x', 'w', 'b'], ['c'], attrs),
+      node('Relu', ['c'], ['r']),
+      node('Conv', ['r', 'p'], ['y']),
+    ];
+    const constants = {
+      w: weights([32, 64, k, k], 3, 0.9, 4),
+      b: f32([32], 4, 0.3),
+      p: weights([8, 32, 1, 1], 5),
+    };
+    const feeds = { x: f32([n, 64, 24, 24], 6) };
+    const g = graph({ x: [n, 64, 24, 24] }, ['y'], nodes, constants);
+    const off = await agree(g, feeds);
+    off.dispose();
+    const model = await Model.load(g, { deterministic: true });
+    const [conv] = model.plan(feeds);
+    expect(conv.format).toMatch(/^group/);
+    expect(conv.sparsity).toBeCloseTo(0.9, 1);
+    expect(conv.predictedMs).toBeLessThan(conv.predictedDenseMs! / 3);
+    model.dispose();
+  });
+});
+
 describe('blocks of real networks', () => {
   test.each([
     [1, 14, 14],
