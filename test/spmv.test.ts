@@ -1,16 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { spmvCalls, spmvScratch } from '../src/kernel/spmv.ts';
-import {
-  type PackedSpmv,
-  packSpmv,
-  packSpmvInt8,
-  quantizeRows,
-  type SpmvFormat,
-  unpackSpmv,
-  unpackSpmvInt8,
-  validateSpmv,
-} from '../src/pack/spmv.ts';
+import { type PackedSpmv, packSpmv, packSpmvInt8, quantizeRows, type SpmvFormat } from '../src/pack/spmv.ts';
+import { unpackSpmv, unpackSpmvInt8, validateSpmv } from '../src/pack/spmv-read.ts';
 import { type Layer, referenceQuantize, referenceSpmv, referenceSpmvInt8 } from '../src/reference/spmv.ts';
 import { Bench, ISAS, randf, rng } from './support/kernels.ts';
 import { expectClose, tolerance } from './support/spmm.ts';
