@@ -10,6 +10,7 @@ export * from './layout';
 export * from './pointwise';
 export * from './pool';
 export * from './softmax';
+export * from './spmv';
 export * from './stem';
 
 /** Raised whenever a kernel's arguments or a packed layout changes. */

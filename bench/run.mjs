@@ -27,6 +27,15 @@ for (const isa of ['simd128', 'relaxed']) {
   for (let i = 0; i < n; i++) { ${chains.map((a) => `${a} = ${madd[isa].replace('A', a)};`).join(' ')} }
   return f32x4.extract_lane(${chains.reduce((s, a) => `f32x4.add(${s}, ${a})`)}, 0);
 }
+/** Reads memory once, for its bandwidth; bytes: a multiple of 64. */
+export function read(p: usize, bytes: usize): i32 {
+  let a = i32x4.splat(0), b = a;
+  for (const end = p + bytes; p < end; p += 64) {
+    a = v128.or(a, v128.or(v128.load(p), v128.load(p, 16)));
+    b = v128.or(b, v128.or(v128.load(p, 32), v128.load(p, 48)));
+  }
+  return i32x4.extract_lane(v128.or(a, b), 0);
+}
 `,
   );
   const asc = join(root, 'node_modules/assemblyscript/bin/asc.js');

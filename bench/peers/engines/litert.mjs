@@ -24,13 +24,19 @@ function emulateWorkerScripts() {
   return () => loaded;
 }
 
-/** @type {import('../engine.mjs').OpenEngine} */
-export async function open() {
+/** The library with its WebAssembly loaded, one thread. */
+export async function loadLibrary() {
   const loadedScript = emulateWorkerScripts();
   const { loadLiteRt, Tensor } = await import('@litertjs/core');
   const litert = await loadLiteRt(wasmDirectory, { threads: false });
+  return { litert, Tensor, name: `LiteRT.js ${version} ${loadedScript().includes('compat') ? 'compat' : 'relaxed'}` };
+}
+
+/** @type {import('../engine.mjs').OpenEngine} */
+export async function open() {
+  const { litert, Tensor, name } = await loadLibrary();
   return {
-    name: `LiteRT.js ${version} ${loadedScript().includes('compat') ? 'compat' : 'relaxed'}`,
+    name,
     layout: 'NHWC',
     async load(network) {
       const model = await litert.loadAndCompile(toTflite(network), {

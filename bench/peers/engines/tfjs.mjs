@@ -50,16 +50,22 @@ function program(tf, { options, layers, classifier }) {
     });
 }
 
-/** @type {import('../engine.mjs').OpenEngine} */
-export async function open() {
+/** The library on its wasm backend, one thread. */
+export async function loadLibrary() {
   const tf = require('@tensorflow/tfjs-core');
   const wasm = require('@tensorflow/tfjs-backend-wasm');
   const { version } = require('@tensorflow/tfjs-backend-wasm/package.json');
   wasm.setWasmPaths(`${dirname(require.resolve('@tensorflow/tfjs-backend-wasm'))}/`);
   wasm.setThreadsCount(1);
   await tf.setBackend('wasm');
+  return { tf, name: `tfjs-wasm ${version}` };
+}
+
+/** @type {import('../engine.mjs').OpenEngine} */
+export async function open() {
+  const { tf, name } = await loadLibrary();
   return {
-    name: `tfjs-wasm ${version}`,
+    name,
     layout: 'NHWC',
     load: async (network) => program(tf, network),
   };

@@ -1,0 +1,370 @@
+// One to eight tokens: outputs lie in the lanes, every weight is read once. Layouts: src/pack/spmv.ts.
+import { clamp, madd } from './isa';
+import { N0, N1, N2, N3, N4, put } from './tile';
+
+/** Stores the first n of 4 V outputs. */
+// @ts-expect-error: decorator
+@inline function putOutputs<V>(y: usize, n: i32, a: v128, b: v128, c: v128, d: v128, lo: v128, hi: v128): void {
+  put<N1, N0, N0>(y, clamp(a, lo, hi), min(n, 4));
+  if (offsetof<V>() > 1 && n > 4) put<N1, N0, N0>(y + 16, clamp(b, lo, hi), min(n - 4, 4));
+  if (offsetof<V>() > 2 && n > 8) put<N1, N0, N0>(y + 32, clamp(c, lo, hi), min(n - 8, 4));
+  if (offsetof<V>() > 2 && n > 12) put<N1, N0, N0>(y + 48, clamp(d, lo, hi), min(n - 12, 4));
+}
+
+/**
+ * Groups of 4 V outputs that share their inputs. Eight sums at most: two or four sets of a token's, so that no addition waits
+ * for the one before, or those of two tokens.
+ */
+// @ts-expect-error: decorator
+@inline function group<V>(
+  x: usize, sx: usize, y: usize, sy: usize, w: usize, tokens: i32, rows: i32, lists: i32, min: f32, max: f32,
+): void {
+  const v = offsetof<V>();
+  const row: usize = v * 16;
+  const lo = f32x4.splat(min), hi = f32x4.splat(max);
+  for (let j = 0; j < rows; j += <i32>v * 4) {
+    const block = w;
+    let t = 0;
+    do {
+      const two = tokens - t > 1;
+      let p = x + <usize>t * sx;
+      let q = block;
+      let a0 = v128.load(q), a1 = a0, a2 = a0, a3 = a0;
+      if (v > 1) a1 = v128.load(q, 16);
+      if (v > 2) a2 = v128.load(q, 32);
+      if (v > 2) a3 = v128.load(q, 48);
+      let b0 = a0, b1 = a1, b2 = a2, b3 = a3;
+      // Second sets of sums.
+      let c0 = f32x4.splat(0), c1 = c0, d0 = c0, d1 = c0;
+      if (!two) {
+        b0 = c0;
+        b1 = c0;
+        b2 = c0;
+        b3 = c0;
+      }
+      q += row;
+      for (let l = 0; l < lists; l++) {
+        const n = <usize>load<u32>(q);
+        let i = q + 4;
+        q = (i + n * 2 + 15) & ~15;
+        const end = q + n * row;
+        if (two) {
+          const r = p + sx;
+          while (q < end) {
+            let k = <usize>load<u16>(i) << 2;
+            let u0 = v128.load32_splat(p + k);
+            let u1 = v128.load32_splat(r + k);
+            let w0 = v128.load(q);
+            a0 = madd(a0, u0, w0);
+            b0 = madd(b0, u1, w0);
+            if (v > 1) {
+              w0 = v128.load(q, 16);
+              a1 = madd(a1, u0, w0);
+              b1 = madd(b1, u1, w0);
+            }
+            if (v > 2) {
+              w0 = v128.load(q, 32);
+              a2 = madd(a2, u0, w0);
+              b2 = madd(b2, u1, w0);
+              w0 = v128.load(q, 48);
+              a3 = madd(a3, u0, w0);
+              b3 = madd(b3, u1, w0);
+            }
+            q += row;
+            i += 2;
+            if (v < 4) {
+              if (q >= end) break;
+              k = <usize>load<u16>(i) << 2;
+              u0 = v128.load32_splat(p + k);
+              u1 = v128.load32_splat(r + k);
+              w0 = v128.load(q);
+              c0 = madd(c0, u0, w0);
+              d0 = madd(d0, u1, w0);
+              if (v > 1) {
+                w0 = v128.load(q, 16);
+                c1 = madd(c1, u0, w0);
+                d1 = madd(d1, u1, w0);
+              }
+              q += row;
+              i += 2;
+            }
+          }
+        } else {
+          while (q < end) {
+            let u = v128.load32_splat(p + (<usize>load<u16>(i) << 2));
+            a0 = madd(a0, u, v128.load(q));
+            if (v > 1) a1 = madd(a1, u, v128.load(q, 16));
+            if (v > 2) a2 = madd(a2, u, v128.load(q, 32));
+            if (v > 2) a3 = madd(a3, u, v128.load(q, 48));
+            q += row;
+            if (q >= end) break;
+            u = v128.load32_splat(p + (<usize>load<u16>(i, 2) << 2));
+            b0 = madd(b0, u, v128.load(q));
+            if (v > 1) b1 = madd(b1, u, v128.load(q, 16));
+            if (v > 2) b2 = madd(b2, u, v128.load(q, 32));
+            if (v > 2) b3 = madd(b3, u, v128.load(q, 48));
+            q += row;
+            if (v < 4) {
+              if (q >= end) break;
+              u = v128.load32_splat(p + (<usize>load<u16>(i, 4) << 2));
+              c0 = madd(c0, u, v128.load(q));
+              if (v > 1) c1 = madd(c1, u, v128.load(q, 16));
+              q += row;
+              if (q >= end) break;
+              u = v128.load32_splat(p + (<usize>load<u16>(i, 6) << 2));
+              d0 = madd(d0, u, v128.load(q));
+              if (v > 1) d1 = madd(d1, u, v128.load(q, 16));
+              q += row;
+              i += 4;
+            }
+            i += 4;
+          }
+        }
+        // Indices are 16 bits; the next list starts 65536 inputs on.
+        p += 1 << 18;
+      }
+      if (v < 4) {
+        a0 = f32x4.add(a0, c0);
+        b0 = f32x4.add(b0, d0);
+        if (v > 1) {
+          a1 = f32x4.add(a1, c1);
+          b1 = f32x4.add(b1, d1);
+        }
+      }
+      const out = y + <usize>t * sy + (<usize>j << 2);
+      if (two) putOutputs<V>(out + sy, rows - j, b0, b1, b2, b3, lo, hi);
+      else {
+        a0 = f32x4.add(a0, b0);
+        if (v > 1) a1 = f32x4.add(a1, b1);
+        if (v > 2) a2 = f32x4.add(a2, b2);
+        if (v > 2) a3 = f32x4.add(a3, b3);
+      }
+      putOutputs<V>(out, rows - j, a0, a1, a2, a3, lo, hi);
+      w = q;
+      t += 2;
+    } while (t < tokens);
+  }
+}
+
+/**
+ * Y[tokens][rows] = clamp(X[tokens][cols] W^T + bias). sx, sy: bytes between tokens; lists: index lists of a group, one for
+ * every 65536 inputs.
+ */
+export function f32_group16_spmv(
+  x: usize, sx: usize, y: usize, sy: usize, w: usize, tokens: i32, rows: i32, lists: i32, min: f32, max: f32,
+): void {
+  group<N4>(x, sx, y, sy, w, tokens, rows, lists, min, max);
+}
+export function f32_group8_spmv(
+  x: usize, sx: usize, y: usize, sy: usize, w: usize, tokens: i32, rows: i32, lists: i32, min: f32, max: f32,
+): void {
+  group<N2>(x, sx, y, sy, w, tokens, rows, lists, min, max);
+}
+export function f32_group4_spmv(
+  x: usize, sx: usize, y: usize, sy: usize, w: usize, tokens: i32, rows: i32, lists: i32, min: f32, max: f32,
+): void {
+  group<N1>(x, sx, y, sy, w, tokens, rows, lists, min, max);
+}
+
+/** Stores lane i of v, if there are more than i outputs left, where output i of the block lies. */
+// @ts-expect-error: decorator
+@inline function scatter<I>(y: usize, to: usize, n: i32, a: v128, lo: v128, hi: v128): void {
+  const i = <i32>(offsetof<I>() * 4), at = to + offsetof<I>() * 16;
+  const v = clamp(a, lo, hi);
+  if (n > i) v128.store32_lane(y + <usize>load<u32>(at), v, 0);
+  if (n > i + 1) v128.store32_lane(y + <usize>load<u32>(at, 4), v, 1);
+  if (n > i + 2) v128.store32_lane(y + <usize>load<u32>(at, 8), v, 2);
+  if (n > i + 3) v128.store32_lane(y + <usize>load<u32>(at, 12), v, 3);
+}
+
+/** Bytes of `window` at p, picked by indices; 0 where the index is 128. */
+// @ts-expect-error: decorator
+@inline function pick(p: usize, indices: v128): v128 {
+  const window = v128.load(p);
+  if (ASC_FEATURE_RELAXED_SIMD) return i8x16.relaxed_swizzle(window, indices);
+  return i8x16.swizzle(window, indices);
+}
+
+/**
+ * Unstructured f32: a step gives each of 16 outputs one product with an input of its own, out of a window of 16 inputs. The
+ * gather is a byte shuffle of each of the four byte planes of X. xp: bytes between planes; sx: between tokens.
+ */
+export function f32_window_spmv(
+  x: usize, sx: usize, y: usize, sy: usize, w: usize, tokens: i32, rows: i32, lists: i32, min: f32, max: f32, xp: usize,
+): void {
+  const lo = f32x4.splat(min), hi = f32x4.splat(max);
+  for (let j = 0; j < rows; j += 16) {
+    const block = w;
+    for (let t = 0; t < tokens; t++) {
+      let p = x + <usize>t * sx;
+      let s = block + 128;
+      let a0 = v128.load(block), a1 = v128.load(block, 16), a2 = v128.load(block, 32), a3 = v128.load(block, 48);
+      for (let l = 0; l < lists; l++) {
+        const n = <usize>load<u32>(s);
+        let b = s + 4;
+        s = (b + n * 2 + 15) & ~15;
+        const end = s + n * 80;
+        while (s < end) {
+          const i = v128.load(s);
+          let q = p + <usize>load<u16>(b);
+          const p0 = pick(q, i);
+          q += xp;
+          const p1 = pick(q, i);
+          q += xp;
+          const p2 = pick(q, i);
+          q += xp;
+          const p3 = pick(q, i);
+          // Four planes become sixteen floats.
+          let h0: v128 = i8x16.shuffle(p0, p1, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+          let h1: v128 = i8x16.shuffle(p2, p3, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+          a0 = madd(a0, v128.load(s, 16), i16x8.shuffle(h0, h1, 0, 8, 1, 9, 2, 10, 3, 11));
+          a1 = madd(a1, v128.load(s, 32), i16x8.shuffle(h0, h1, 4, 12, 5, 13, 6, 14, 7, 15));
+          h0 = i8x16.shuffle(p0, p1, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+          h1 = i8x16.shuffle(p2, p3, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+          a2 = madd(a2, v128.load(s, 48), i16x8.shuffle(h0, h1, 0, 8, 1, 9, 2, 10, 3, 11));
+          a3 = madd(a3, v128.load(s, 64), i16x8.shuffle(h0, h1, 4, 12, 5, 13, 6, 14, 7, 15));
+          s += 80;
+          b += 2;
+        }
+        p += 65536;
+      }
+      const out = y + <usize>t * sy, n = rows - j;
+      scatter<N0>(out, block + 64, n, a0, lo, hi);
+      scatter<N1>(out, block + 64, n, a1, lo, hi);
+      scatter<N2>(out, block + 64, n, a2, lo, hi);
+      scatter<N3>(out, block + 64, n, a3, lo, hi);
+      w = s;
+    }
+  }
+}
+
+/** X[tokens][cols] as byte planes Q[tokens][4][xp], where xp >= cols + 16; what lies past cols is left alone. */
+export function f32_window_split(x: usize, q: usize, xp: usize, tokens: i32, cols: i32): void {
+  for (let t = 0; t < tokens; t++) {
+    let k = 0;
+    for (; k <= cols - 16; k += 16) {
+      const a = v128.load(x), b = v128.load(x, 16), c = v128.load(x, 32), d = v128.load(x, 48);
+      // Twice, bytes 0 and 2 of every number go to the left and bytes 1 and 3 to the right.
+      const ab0: v128 = i8x16.shuffle(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+      const ab1: v128 = i8x16.shuffle(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+      const cd0: v128 = i8x16.shuffle(c, d, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+      const cd1: v128 = i8x16.shuffle(c, d, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+      let p = q + <usize>k;
+      v128.store(p, i8x16.shuffle(ab0, cd0, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30));
+      p += xp;
+      v128.store(p, i8x16.shuffle(ab1, cd1, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30));
+      p += xp;
+      v128.store(p, i8x16.shuffle(ab0, cd0, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31));
+      p += xp;
+      v128.store(p, i8x16.shuffle(ab1, cd1, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31));
+      x += 64;
+    }
+    for (; k < cols; k++) {
+      let bits = load<u32>(x);
+      for (let p = q + <usize>k, j = 0; j < 4; j++) {
+        store<u8>(p, <u8>bits);
+        bits >>= 8;
+        p += xp;
+      }
+      x += 4;
+    }
+    q += xp << 2;
+  }
+}
+
+/**
+ * Unstructured int8: a step gives each of 8 outputs two products with u8 inputs out of a window of 16. Q is what
+ * i8_window_quantize writes, sq bytes a token; Y = clamp(scales (W (Q - zero point)) + bias), exact in i32.
+ */
+export function i8_window_spmv(
+  q: usize, sq: usize, y: usize, sy: usize, w: usize, tokens: i32, rows: i32, lists: i32, min: f32, max: f32,
+): void {
+  const lo = f32x4.splat(min), hi = f32x4.splat(max);
+  // Masks from memory: V8 13.6 would build the constants again at every use (71 us, now 53; Node 24, 3072x768 at 70 %).
+  const low = v128.load(w), even = v128.load(w, 16);
+  w += 32;
+  for (let j = 0; j < rows; j += 8) {
+    const block = w;
+    for (let t = 0; t < tokens; t++) {
+      const token = q + <usize>t * sq;
+      let p = token + 16;
+      let s = block + 128;
+      let a0: v128 = i32x4.splat(0), a1 = a0;
+      for (let l = 0; l < lists; l++) {
+        const n = <usize>load<u32>(s);
+        let b = s + 4;
+        s = (b + n * 2 + 15) & ~15;
+        const end = s + n * 24;
+        while (s < end) {
+          const i = v128.load(s);
+          let u = pick(p + <usize>load<u16>(b), v128.and(i, low));
+          a0 = i32x4.add(a0, i32x4.dot_i16x8_s(v128.and(u, even), v128.load8x8_s(s, 16)));
+          a1 = i32x4.add(a1, i32x4.dot_i16x8_s(i16x8.shr_u(u, 8), v128.load8x8_s(s, 24)));
+          u = pick(p + <usize>load<u16>(b, 2), v128.and(i16x8.shr_u(i, 4), low));
+          a0 = i32x4.add(a0, i32x4.dot_i16x8_s(v128.and(u, even), v128.load8x8_s(s, 32)));
+          a1 = i32x4.add(a1, i32x4.dot_i16x8_s(i16x8.shr_u(u, 8), v128.load8x8_s(s, 40)));
+          s += 48;
+          b += 4;
+        }
+        p += 65536;
+      }
+      const scale = v128.load32_splat(token), zero = v128.load32_splat(token, 4);
+      a0 = i32x4.sub(a0, i32x4.mul(zero, v128.load(block, 64)));
+      a1 = i32x4.sub(a1, i32x4.mul(zero, v128.load(block, 80)));
+      a0 = madd(v128.load(block, 32), f32x4.convert_i32x4_s(a0), f32x4.mul(scale, v128.load(block)));
+      a1 = madd(v128.load(block, 48), f32x4.convert_i32x4_s(a1), f32x4.mul(scale, v128.load(block, 16)));
+      const out = y + <usize>t * sy;
+      scatter<N0>(out, block + 96, rows - j, a0, lo, hi);
+      scatter<N1>(out, block + 96, rows - j, a1, lo, hi);
+      w = s;
+    }
+  }
+}
+
+/**
+ * Quantises each token of X[tokens][cols] by its own range, as ONNX's DynamicQuantizeLinear does: Q[token] is
+ * [f32 scale][i32 zero point][8 bytes][cols u8], sq bytes, at least cols + 32. A NaN or an infinity makes the scale NaN.
+ */
+export function i8_window_quantize(x: usize, q: usize, sq: usize, tokens: i32, cols: i32): void {
+  for (let t = 0; t < tokens; t++) {
+    const end = x + (<usize>cols << 2), whole = x + ((<usize>cols & ~3) << 2);
+    let least: v128 = f32x4.splat(0), most = least;
+    let p = x;
+    for (; p < whole; p += 16) {
+      const v = v128.load(p);
+      least = f32x4.min(least, v);
+      most = f32x4.max(most, v);
+    }
+    for (; p < end; p += 4) {
+      const v = v128.load32_splat(p);
+      least = f32x4.min(least, v);
+      most = f32x4.max(most, v);
+    }
+    least = f32x4.min(least, i32x4.shuffle(least, least, 2, 3, 0, 1));
+    most = f32x4.max(most, i32x4.shuffle(most, most, 2, 3, 0, 1));
+    const from = f32x4.extract_lane(f32x4.min(least, i32x4.shuffle(least, least, 1, 0, 3, 2)), 0);
+    const to = f32x4.extract_lane(f32x4.max(most, i32x4.shuffle(most, most, 1, 0, 3, 2)), 0);
+    let scale = (to - from) / 255;
+    // All zeros, or so small that the quotient is: any scale will do.
+    if (scale == 0) scale = 1;
+    const zero = <i32>min(nearest(-from / scale), 255);
+    store<f32>(q, scale + (scale - scale));
+    store<i32>(q, zero, 4);
+    const s = f32x4.splat(scale), z = i32x4.splat(zero);
+    let o = q + 16;
+    for (p = x; p < whole; p += 16) {
+      const v = i32x4.add(i32x4.trunc_sat_f32x4_s(f32x4.nearest(f32x4.div(v128.load(p), s))), z);
+      const h = i16x8.narrow_i32x4_s(v, v);
+      v128.store32_lane(o, i8x16.narrow_i16x8_u(h, h), 0);
+      o += 4;
+    }
+    for (; p < end; p += 4) {
+      const v = i32x4.add(i32x4.trunc_sat_f32x4_s(f32x4.nearest(f32x4.div(v128.load32_zero(p), s))), z);
+      const h = i16x8.narrow_i32x4_s(v, v);
+      v128.store8_lane(o, i8x16.narrow_i16x8_u(h, h), 0);
+      o++;
+    }
+    x = end;
+    q += sq;
+  }
+}

@@ -1,0 +1,76 @@
+// Few tokens: node bench/run.mjs spmv [--shapes 3072x768,…] [--tokens 1,2,4,8] [--zeros 0.7,0.8,0.9] [--only group16] [--isa …]
+// Every answer is checked. GFLOP/s on the nonzeros and as if dense; GB/s of packed weights, beside what the engine reads from
+// a buffer of that size; ratio to our dense kernel, timed in turn with the others.
+import { gemvCalls } from '../src/kernel/dense.ts';
+import { spmvCalls, spmvScratch } from '../src/kernel/spmv.ts';
+import { packGemv } from '../src/pack/dense.ts';
+import { type PackedSpmv, packSpmv, packSpmvInt8, quantizeRows, type SpmvFormat } from '../src/pack/spmv.ts';
+import { referenceSpmv, referenceSpmvInt8 } from '../src/reference/spmv.ts';
+import { readBandwidth } from './support/bandwidth.ts';
+import { ISAS, Machine, option, rng } from './support/machine.ts';
+import { pruned } from './support/spmm.ts';
+import { Clock } from './support/timing.ts';
+
+const ms = Number(option('ms', '60'));
+const list = (name: string, otherwise: string) => option(name, otherwise).split(',');
+const SHAPES = list('shapes', '3072x768,768x3072,1000x1024,4096x4096').map((s) => s.split('x').map(Number));
+const LIMITS = { min: -1e30, max: 1e30 };
+/** Rows that share their zeros. */
+const SHARED: Record<SpmvFormat, number> = { group16: 16, group8: 8, group4: 4, window: 1 };
+
+for (const isa of ISAS) {
+  if (!list('isa', isa).includes(isa)) continue;
+  const clock = new Clock(isa);
+  console.log(`Node ${process.versions.node} ${isa}, roofline ${clock.roofline.toFixed(1)} GFLOP/s`);
+  for (const [rows, cols] of SHAPES) {
+    for (const tokens of list('tokens', '1,2,4,8').map(Number)) {
+      const random = rng(2);
+      const x = Float32Array.from({ length: tokens * cols }, () => random());
+      const io = (m: Machine) => ({ x: m.put(x), y: m.alloc(tokens * rows * 4), tokens, ...LIMITS });
+      const dense = new Machine(isa);
+      const d = packGemv(pruned(rows, cols, 1, 1), rows, cols);
+      const denseRun = dense.bind(gemvCalls(d, dense.put(d.data), io(dense)));
+      for (const zeros of list('zeros', '0.7,0.8,0.9').map(Number)) {
+        const cases = [{ name: 'dense', run: denseRun, packed: undefined as PackedSpmv | undefined }];
+        for (const name of ['group16', 'group8', 'group4', 'window', 'int8 window']) {
+          if (!name.includes(option('only', ''))) continue;
+          const format = name.split(' ').pop() as SpmvFormat;
+          const w = pruned(rows, cols, 1 - zeros, SHARED[format]);
+          const q = name.startsWith('int8') ? quantizeRows(w, rows, cols) : undefined;
+          const packed = q ? packSpmvInt8(q, rows, cols) : packSpmv(w, rows, cols, format);
+          const m = new Machine(isa);
+          const at = m.put(packed.data);
+          const place = io(m);
+          const run = m.bind(spmvCalls(packed, at, { ...place, scratch: m.alloc(spmvScratch(packed, tokens)) }));
+          run();
+          const layer = { rows, cols, tokens };
+          const want = q ? referenceSpmvInt8(q.weights, q.scales, x, layer) : referenceSpmv(w, x, layer);
+          const got = new Float32Array(m.memory.buffer, place.y, tokens * rows);
+          const i = got.findIndex((g, j) => !(Math.abs(g - want[j]) <= 1e-5 * Math.sqrt(cols) + 1e-6));
+          if (i >= 0) throw new Error(`${name} ${rows}x${cols}: output ${i} is ${got[i]}, expected ${want[i]}`);
+          cases.push({ name, run, packed });
+        }
+        const times = clock.measure(cases, ms);
+        times.forEach((t, i) => {
+          const { packed } = cases[i];
+          if (!packed && zeros !== Number(list('zeros', '0.7')[0])) return;
+          const bytes = packed?.bytes ?? d.bytes;
+          const nonzeros = packed?.nonzeros ?? rows * cols;
+          console.log(
+            `${rows}x${cols}`.padEnd(10),
+            `${tokens} tok`,
+            `${packed ? (100 * zeros).toFixed(0) : 0} %`.padStart(5),
+            t.name.padEnd(12),
+            `${(t.median / 1e3).toFixed(1).padStart(8)} us${t.kept < 3 ? '~' : ' '}`,
+            `${((2 * tokens * nonzeros) / t.median).toFixed(1).padStart(6)} GFLOP/s on nonzeros`,
+            `${((2 * tokens * rows * cols) / t.median).toFixed(1).padStart(6)} as if dense`,
+            `${(bytes / t.median).toFixed(1).padStart(6)} of ${readBandwidth(isa, clock, bytes, 20).toFixed(0).padStart(3)} GB/s`,
+            `${(bytes / rows / cols).toFixed(2)} B/weight`,
+            `${(times[0].median / t.median).toFixed(2).padStart(6)}x dense`,
+          );
+        });
+      }
+    }
+  }
+  console.log();
+}

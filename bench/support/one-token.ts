@@ -1,0 +1,37 @@
+/** Our kernels as an engine of bench/peers/one-token.mjs. */
+import { gemvCalls } from '../../src/kernel/dense.ts';
+import { spmvCalls, spmvScratch } from '../../src/kernel/spmv.ts';
+import { packGemv } from '../../src/pack/dense.ts';
+import { packSpmv, packSpmvInt8, quantizeRows, type SpmvFormat } from '../../src/pack/spmv.ts';
+import { type Isa, Machine } from './machine.ts';
+
+const OPEN = { min: Number.NEGATIVE_INFINITY, max: Number.POSITIVE_INFINITY };
+
+export function open(isa: Isa) {
+  return {
+    name: `sparsimd ${isa}`,
+    load(weights: Float32Array, rows: number, cols: number, format: SpmvFormat | 'dense' | 'int8') {
+      const m = new Machine(isa);
+      const io = { x: m.alloc(4 * cols), y: m.alloc(4 * rows), tokens: 1, ...OPEN };
+      let calls: ReturnType<typeof spmvCalls>;
+      if (format === 'dense') {
+        const p = packGemv(weights, rows, cols);
+        calls = gemvCalls(p, m.put(p.data), io);
+      } else {
+        const p =
+          format === 'int8'
+            ? packSpmvInt8(quantizeRows(weights, rows, cols), rows, cols)
+            : packSpmv(weights, rows, cols, format);
+        const at = m.put(p.data);
+        calls = spmvCalls(p, at, { ...io, scratch: m.alloc(spmvScratch(p, 1)) });
+      }
+      const run = m.bind(calls);
+      const [x, y] = [new Float32Array(m.memory.buffer, io.x, cols), new Float32Array(m.memory.buffer, io.y, rows)];
+      return (input: Float32Array) => {
+        x.set(input);
+        run();
+        return y.slice();
+      };
+    },
+  };
+}

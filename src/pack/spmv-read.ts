@@ -1,0 +1,150 @@
+/** Reads packed weights of the kernels for few tokens back, with every offset checked (layout: spmv.ts). */
+import { SparseFormatError } from '../errors.ts';
+import { byteOf, HEIGHT, headOf, type Int8Matrix, LIST, NONE, type PackedSpmv, WINDOW } from './spmv.ts';
+
+interface Reader {
+  weight(row: number, col: number, value: number): void;
+  /** A row of int8 weights. */
+  scale(row: number, value: number): void;
+}
+
+function read(p: PackedSpmv, to: Reader): void {
+  const { rows, cols, format, data } = p;
+  const int8 = p.type === 'i8';
+  const window = format === 'window';
+  const height = int8 ? 8 : HEIGHT[format];
+  const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
+  const wrong = (at: number, text: string) => new SparseFormatError(`byte ${at} of packed weights: ${text}`);
+  let at = 0;
+  const need = (n: number): number => {
+    const from = at;
+    at += n;
+    if (at > data.length) throw wrong(from, `expected ${n} more bytes, got ${data.length - from}`);
+    return from;
+  };
+  if (int8) {
+    const masks = need(32);
+    for (let i = 0; i < 32; i++) {
+      const mask = i < 16 ? 15 : i & 1 ? 0 : 255;
+      if (data[masks + i] !== mask) throw wrong(masks + i, `expected ${mask}, got ${data[masks + i]}`);
+    }
+  }
+  const known = new Uint8Array(rows);
+  const seen = new Uint8Array(height * Math.min(cols, LIST));
+  const mine: number[] = [];
+  const sums = new Int32Array(height);
+  const put = (where: number, i: number, col: number, value: number, limit: number): void => {
+    if (col >= limit) throw wrong(where, `expected an input below ${limit}, got ${col}`);
+    if (i >= mine.length) {
+      if (value !== 0) throw wrong(where, `expected zeros past the last output, got ${value}`);
+      return;
+    }
+    if (value === 0) return;
+    const key = i * Math.min(cols, LIST) + (col % LIST);
+    if (seen[key]) throw wrong(where, `expected each weight once, got output ${mine[i]}, input ${col} again`);
+    seen[key] = 1;
+    sums[i] += value;
+    to.weight(mine[i], col, value);
+  };
+  for (let r0 = 0; r0 < rows; r0 += height) {
+    const block = need(int8 ? 128 : window ? 128 : 4 * height);
+    mine.length = 0;
+    sums.fill(0);
+    for (let i = 0; i < Math.min(height, rows - r0); i++) {
+      const where = block + (int8 ? 96 : 64) + 4 * i;
+      const row = window ? view.getUint32(where, true) / 4 : r0 + i;
+      if (!(row < rows) || !Number.isInteger(row) || known[row]) {
+        throw wrong(where, `expected the offset of an output not seen before, got ${4 * row}`);
+      }
+      known[row] = 1;
+      mine.push(row);
+      if (int8) to.scale(row, view.getFloat32(block + 4 * i, true));
+    }
+    for (let k0 = 0; k0 === 0 || k0 < cols; k0 += LIST) {
+      seen.fill(0);
+      const limit = Math.min(cols, k0 + LIST);
+      const head = need(16);
+      const n = view.getUint32(head, true);
+      if (n > LIST * 16 || (int8 && n & 1)) throw wrong(head, `expected ${int8 ? 'an even' : 'a'} count, got ${n}`);
+      need(headOf(n) - 16);
+      const body = need(n * (int8 ? 24 : window ? 80 : 4 * height));
+      for (let i = 0; i < n; i++) {
+        const where = head + 4 + 2 * i;
+        const base = k0 + view.getUint16(where, true);
+        // A window is read even when none of its inputs is used.
+        if (base >= Math.max(limit, k0 + 1)) throw wrong(where, `expected an input below ${limit}, got ${base}`);
+        if (int8) {
+          const pair = body + 48 * (i >> 1);
+          for (let lane = 0; lane < 16; lane++) {
+            const value = view.getInt8(pair + 16 + 16 * (i & 1) + lane);
+            const index = (data[pair + byteOf(lane)] >> (4 * (i & 1))) & 15;
+            if (value) put(pair + byteOf(lane), lane >> 1, base + index, value, limit);
+          }
+        } else if (window) {
+          const step = body + 80 * i;
+          for (let r = 0; r < 16; r++) {
+            const index = data[step + r];
+            const value = view.getFloat32(step + 16 + 4 * r, true);
+            if (index < WINDOW) put(step + r, r, base + index, value, limit);
+            else if (index !== NONE || value !== 0) {
+              throw wrong(step + r, `expected an index below 16, or 128 and a weight of 0, got ${index} and ${value}`);
+            }
+          }
+        } else {
+          for (let r = 0; r < height; r++) {
+            const weight = body + 4 * (height * i + r);
+            put(weight, r, base, view.getFloat32(weight, true), limit);
+          }
+        }
+      }
+    }
+    for (let i = 0; int8 && i < mine.length; i++) {
+      const sum = view.getInt32(block + 64 + 4 * i, true);
+      if (sum !== sums[i]) throw wrong(block + 64 + 4 * i, `expected the sum of weights ${sums[i]}, got ${sum}`);
+    }
+  }
+  if (at !== data.length) throw wrong(at, `expected the end, got ${data.length - at} more bytes`);
+}
+
+/**
+ * Checks packed weights whole, before they are given to a kernel: every count, input, output and length.
+ * @throws SparseFormatError that names the byte, what was expected and what came
+ */
+export function validateSpmv(p: PackedSpmv): void {
+  read(p, { weight() {}, scale() {} });
+}
+
+/**
+ * The f32 matrix back, [rows][cols].
+ * @throws SparseFormatError
+ */
+export function unpackSpmv(p: PackedSpmv): Float32Array {
+  if (p.type !== 'f32') throw new SparseFormatError(`expected f32 weights, got ${p.type}`);
+  const out = new Float32Array(p.rows * p.cols);
+  read(p, {
+    weight(row, col, value) {
+      out[row * p.cols + col] = value;
+    },
+    scale() {},
+  });
+  return out;
+}
+
+/**
+ * The int8 matrix back.
+ * @throws SparseFormatError
+ */
+export function unpackSpmvInt8(p: PackedSpmv): Int8Matrix {
+  if (p.type !== 'i8') throw new SparseFormatError(`expected int8 weights, got ${p.type}`);
+  const weights = new Int8Array(p.rows * p.cols);
+  const scales = new Float32Array(p.rows);
+  read(p, {
+    weight(row, col, value) {
+      weights[row * p.cols + col] = value;
+    },
+    scale(row, value) {
+      scales[row] = value;
+    },
+  });
+  return { weights, scales };
+}

@@ -1,0 +1,303 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { spmvCalls, spmvScratch } from '../src/kernel/spmv.ts';
+import { type PackedSpmv, packSpmv, packSpmvInt8, quantizeRows, type SpmvFormat } from '../src/pack/spmv.ts';
+import { unpackSpmv, unpackSpmvInt8, validateSpmv } from '../src/pack/spmv-read.ts';
+import { type Layer, referenceQuantize, referenceSpmv, referenceSpmvInt8 } from '../src/reference/spmv.ts';
+import { Bench, ISAS, randf, rng } from './support/kernels.ts';
+import { expectClose, tolerance } from './support/spmm.ts';
+
+const FORMATS: SpmvFormat[] = ['group16', 'group8', 'group4', 'window'];
+
+/** [rows][cols] with a random share of nonzeros. */
+function pruned(rows: number, cols: number, density: number, seed: number): Float32Array {
+  const [keep, value] = [rng(seed), rng(seed + 50)];
+  return Float32Array.from({ length: rows * cols }, () => ((keep() + 1) / 2 < density ? value() || 0.5 : 0));
+}
+
+const integers = (w: Float32Array): Int8Array => Int8Array.from(w, (v) => (v && Math.trunc(v * 127)) || Math.sign(v));
+
+/** Byte for byte; vitest's own comparison takes seconds for so many. */
+const same = (a: Float32Array | Int8Array, b: Float32Array | Int8Array): boolean =>
+  Buffer.from(a.buffer).equals(Buffer.from(b.buffer));
+
+/** Y[tokens][rows]. Throws when a kernel touched bytes it does not own. */
+function run(bench: Bench, p: PackedSpmv, x: Float32Array, { tokens, min = -Infinity, max = Infinity }: Layer) {
+  bench.reset();
+  const at = bench.put(p.data, 'weights');
+  const io = { x: bench.put(x, 'X'), y: bench.alloc(tokens * p.rows * 4, 'Y'), tokens, min, max };
+  const scratch = bench.alloc(spmvScratch(p, tokens), 'scratch');
+  // What a window reads past the last input must not matter.
+  new Uint8Array(bench.memory.buffer, scratch, spmvScratch(p, tokens)).fill(0xff);
+  for (const { kernel, args } of spmvCalls(p, at, { ...io, scratch })) bench.exports[kernel](...args);
+  bench.check();
+  return bench.f32(io.y, tokens * p.rows).slice();
+}
+
+const SIZES = fc.record({
+  rows: fc.integer({ min: 0, max: 40 }),
+  cols: fc.integer({ min: 0, max: 70 }),
+  tokens: fc.integer({ min: 1, max: 9 }),
+  density: fc.constantFrom(0, 0.02, 0.1, 0.3, 0.6, 1),
+  seed: fc.integer({ min: 1, max: 1000 }),
+});
+
+describe.each(ISAS)('%s', (isa) => {
+  const bench = new Bench(isa);
+
+  test.each(FORMATS)('f32 %s: ragged sizes, any density, one to nine tokens, bias and clamp', (format) => {
+    fc.assert(
+      fc.property(SIZES, ({ rows, cols, tokens, density, seed }) => {
+        const w = pruned(rows, cols, density, seed);
+        const x = randf(tokens * cols, seed + 1);
+        const layer = { rows, cols, tokens, bias: randf(rows, seed + 2), min: -1, max: 1.5 };
+        const packed = packSpmv(w, rows, cols, format, layer.bias);
+        validateSpmv(packed);
+        expect(unpackSpmv(packed)).toEqual(w);
+        expectClose(run(bench, packed, x, layer), referenceSpmv(w, x, layer), tolerance(cols));
+      }),
+      { numRuns: 150 },
+    );
+  });
+
+  test('int8: exact integers', () => {
+    fc.assert(
+      fc.property(SIZES, ({ rows, cols, tokens, density, seed }) => {
+        const w = integers(pruned(rows, cols, density, seed));
+        // Steps of 1 from -100 to 155: scale 1, zero point 100, and products whose sums are exact in f32.
+        const next = rng(seed);
+        const x = Float32Array.from({ length: tokens * cols }, (_, i) =>
+          i % cols === 0 ? -100 : i % cols === 1 ? 155 : Math.trunc(next() * 100),
+        );
+        const scales = new Float32Array(rows).fill(0.5);
+        const layer = {
+          rows,
+          cols,
+          tokens,
+          bias: randf(rows, 3).map((v) => Math.round(v * 64)),
+          min: -5000,
+          max: 90000,
+        };
+        const packed = packSpmvInt8({ weights: w, scales }, rows, cols, layer.bias);
+        validateSpmv(packed);
+        expect(unpackSpmvInt8(packed)).toEqual({ weights: w, scales });
+        const got = run(bench, packed, x, layer);
+        if (cols < 2) return;
+        const dequantized = referenceSpmv(
+          w,
+          x.map((v) => v / 2),
+          layer,
+        );
+        expect(got).toEqual(dequantized);
+      }),
+      { numRuns: 200 },
+    );
+  });
+
+  test('int8: activations of any range, scales a row', () => {
+    for (let seed = 1; seed < 40; seed++) {
+      const [rows, cols, tokens] = [1 + (seed % 19), 1 + seed * 3, 1 + (seed % 4)];
+      const { weights, scales } = quantizeRows(pruned(rows, cols, 0.4, seed), rows, cols);
+      const range = 10 ** ((seed % 9) - 4);
+      const x = randf(tokens * cols, seed).map((v) => (v + (seed % 3) - 1) * range);
+      const layer = { rows, cols, tokens, bias: randf(rows, seed) };
+      const want = referenceSpmvInt8(weights, scales, x, layer);
+      const got = run(bench, packSpmvInt8({ weights, scales }, rows, cols, layer.bias), x, layer);
+      expectClose(got, want, 1e-6 * (1 + Math.max(...want.map(Math.abs))), `seed ${seed}`);
+    }
+  });
+
+  test('i8_window_quantize: the definition, byte for byte', () => {
+    const extremes = [0, 1e-40, 1e38, 3.4e38, -3.4e38, Number.NaN, Number.POSITIVE_INFINITY];
+    for (let cols = 0; cols < 40; cols++) {
+      bench.reset();
+      const x = randf(2 * cols, cols + 1).map((v) => v * 10 ** (cols % 7) + (cols % 5) - 2);
+      if (cols % 4 === 3) x[cols >> 1] = extremes[cols % 7];
+      const stride = 16 + ((cols + 31) & ~15);
+      const q = bench.alloc(2 * stride, 'Q');
+      bench.exports.i8_window_quantize(bench.put(x, 'X'), q, stride, 2, cols);
+      bench.check();
+      for (let t = 0; t < 2; t++) {
+        const want = referenceQuantize(x.subarray(t * cols, (t + 1) * cols));
+        expect(bench.f32(q + t * stride, 1)[0]).toBe(want.scale);
+        if (Number.isNaN(want.scale)) continue;
+        const got = new Uint8Array(bench.memory.buffer, q + t * stride, stride);
+        expect(new Int32Array(bench.memory.buffer, q + t * stride + 4, 1)[0]).toBe(want.zero);
+        expect(got.slice(16, 16 + cols)).toEqual(want.q);
+        expect(got[16 + cols]).toBe(0xc5);
+      }
+    }
+  });
+
+  test.each(FORMATS)('f32 %s: NaN and infinities, of weights and of inputs', (format) => {
+    const [rows, cols] = [19, 21];
+    const w = new Float32Array(rows * cols);
+    // One nonzero a row, at an input of its own but for the rows of a group, which share it.
+    for (let r = 0; r < rows; r++) w[r * cols + (r >> 4)] = r + 1;
+    w[0] = Number.NaN;
+    w[cols] = Number.POSITIVE_INFINITY;
+    w[2 * cols] = -0;
+    const x = randf(cols, 1).map((v) => v + 2);
+    x[1] = Number.NEGATIVE_INFINITY;
+    x.fill(Number.NaN, 2);
+    const packed = packSpmv(w, rows, cols, format);
+    w[2 * cols] = 0;
+    expect(unpackSpmv(packed)).toEqual(w);
+    expect(packed.nonzeros).toBe(rows - 1);
+    const want = referenceSpmv(w, x, { rows, cols, tokens: 1 });
+    expectClose(run(bench, packed, x, { rows, cols, tokens: 1 }), want, 1e-4, format);
+    // A clamp keeps NaN.
+    const clamped = run(bench, packed, x, { rows, cols, tokens: 1, min: 0, max: 6 });
+    expect([clamped[0], clamped[1], clamped[18]]).toEqual([Number.NaN, 6, 0]);
+  });
+
+  test('window: an unstructured nonzero does not meet the inputs of its neighbours', () => {
+    const [rows, cols] = [16, 40];
+    const w = new Float32Array(rows * cols);
+    for (let r = 0; r < rows; r++) w[r * cols + r + 8] = 1;
+    for (let bad = 0; bad < cols; bad++) {
+      const x = new Float32Array(cols).fill(1);
+      x[bad] = Number.NaN;
+      const y = run(bench, packSpmv(w, rows, cols, 'window'), x, { rows, cols, tokens: 1 });
+      y.forEach((v, r) => {
+        expect(v, `output ${r}, input ${bad}`).toBe(r + 8 === bad ? Number.NaN : 1);
+      });
+    }
+  });
+
+  test('int8: a NaN or an infinite input makes its token NaN and no other', () => {
+    const { weights, scales } = quantizeRows(pruned(9, 20, 0.5, 1), 9, 20);
+    for (const bad of [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]) {
+      const x = randf(60, 2);
+      x[27] = bad;
+      const y = run(bench, packSpmvInt8({ weights, scales }, 9, 20), x, {
+        rows: 9,
+        cols: 20,
+        tokens: 3,
+        min: 0,
+        max: 6,
+      });
+      expect(y.map((v) => Number(Number.isNaN(v)))).toEqual(new Float32Array(27).fill(1, 9, 18).fill(0, 18));
+    }
+  });
+
+  test('more inputs than 16 bits count', () => {
+    const [rows, cols, tokens] = [3, 65536 * 2 + 40, 3];
+    const w = new Float32Array(rows * cols);
+    for (const k of [0, 65535, 65536, 65551, 131071, 131072, cols - 1])
+      for (let r = 0; r < rows; r++) w[r * cols + k] = k / cols - r;
+    const x = randf(tokens * cols, 5);
+    const layer = { rows, cols, tokens };
+    const want = referenceSpmv(w, x, layer);
+    for (const format of FORMATS) {
+      const packed = packSpmv(w, rows, cols, format);
+      expect(same(unpackSpmv(packed), w)).toBe(true);
+      expectClose(run(bench, packed, x, layer), want, 1e-4, format);
+    }
+    const q = quantizeRows(w, rows, cols);
+    const packed = packSpmvInt8(q, rows, cols);
+    expect(same(unpackSpmvInt8(packed).weights, q.weights)).toBe(true);
+    expectClose(run(bench, packed, x, layer), referenceSpmvInt8(q.weights, q.scales, x, layer), 1e-5, 'int8');
+  });
+
+  test('int8: the largest sums', () => {
+    const cols = 40000;
+    const weights = new Int8Array(cols).fill(127);
+    const x = new Float32Array(cols).fill(255);
+    const y = run(bench, packSpmvInt8({ weights, scales: new Float32Array([1]) }, 1, cols), x, {
+      rows: 1,
+      cols,
+      tokens: 1,
+    });
+    expect(y[0]).toBe(Math.fround(127 * 255 * cols));
+  });
+});
+
+test('density and bytes are told', () => {
+  const w = pruned(64, 96, 0.2, 3);
+  const nonzeros = w.filter((v) => v !== 0).length;
+  for (const format of FORMATS) {
+    const p = packSpmv(w, 64, 96, format);
+    expect(p.nonzeros).toBe(nonzeros);
+    expect(p.stored).toBeGreaterThan(nonzeros);
+    expect(p.bytes).toBe(p.data.length);
+  }
+  // At 30 % a window keeps 80 % of its lanes busy: 1.2 values a weight of nonzeros.
+  const busy = packSpmv(pruned(160, 800, 0.3, 3), 160, 800, 'window');
+  expect(busy.nonzeros / busy.stored).toBeGreaterThan(0.77);
+  expect(packSpmv(new Float32Array(64 * 96), 64, 96, 'group16').stored).toBe(0);
+});
+
+test('quantizeRows: an error of half a scale at most, empty rows, large and tiny numbers', () => {
+  const w = pruned(6, 50, 0.5, 9).map((v, i) => v * 10 ** (Math.floor(i / 50) * 8 - 30));
+  w.fill(0, 50, 100);
+  const { weights, scales } = quantizeRows(w, 6, 50);
+  w.forEach((v, i) => {
+    const scale = scales[Math.floor(i / 50)];
+    expect(Math.abs(v - weights[i] * scale)).toBeLessThanOrEqual(0.5001 * scale);
+  });
+  expect(weights.subarray(50, 100).every((v) => v === 0)).toBe(true);
+});
+
+describe('bad input', () => {
+  const w = new Float32Array(6).fill(1);
+  const int8 = { weights: new Int8Array(6).fill(1), scales: new Float32Array([1, 1, 1]) };
+
+  test('sizes and numbers', () => {
+    expect(() => packSpmv(w, 2, 2, 'window')).toThrow(/"weights" expected 2 \* 2 = 4 values/);
+    expect(() => packSpmv(w, 3, 2, 'window', new Float32Array(2))).toThrow(/"bias" expected 3 values/);
+    expect(() => packSpmv(w, -1, 2, 'window')).toThrow(/"rows"/);
+    expect(() => packSpmv(w, 3, 0.5, 'window')).toThrow(/"cols"/);
+    expect(() => packSpmv(w, 3, 2, 'group3' as never)).toThrow(/"format" expected group16, group8, group4, window/);
+    expect(() => packSpmvInt8({ ...int8, scales: new Float32Array(2) }, 3, 2)).toThrow(/"scales" expected 3 values/);
+    expect(() => packSpmvInt8({ ...int8, scales: new Float32Array([1, Number.NaN, 1]) }, 3, 2)).toThrow(/finite/);
+    expect(() => packSpmvInt8({ ...int8, weights: new Int8Array(6).fill(-128) }, 3, 2)).toThrow(/-127 to 127/);
+    const long = new Int8Array(70000).fill(1);
+    expect(() => packSpmvInt8({ weights: long, scales: new Float32Array([1]) }, 1, 70000)).toThrow(/at most 66311/);
+    expect(() => quantizeRows(new Float32Array([Number.NaN]), 1, 1)).toThrow(/"weights" expected finite/);
+    expect(() => unpackSpmv(packSpmvInt8(int8, 3, 2))).toThrow(/expected f32 weights/);
+    expect(() => unpackSpmvInt8(packSpmv(w, 3, 2, 'window'))).toThrow(/expected int8 weights/);
+  });
+
+  test.each([...FORMATS, 'int8'] as const)(
+    '%s: every byte of a packed matrix changed, truncated, extended',
+    (format) => {
+      const [rows, cols] = [18, 23];
+      const dense = pruned(rows, cols, 0.3, 4);
+      const bias = randf(rows, 1);
+      const good =
+        format === 'int8'
+          ? packSpmvInt8(quantizeRows(dense, rows, cols), rows, cols, bias)
+          : packSpmv(dense, rows, cols, format, bias);
+      const named = (data: Uint8Array) => {
+        try {
+          validateSpmv({ ...good, data });
+          return false;
+        } catch (error) {
+          expect((error as { code: string }).code).toBe('SPARSE_FORMAT');
+          return true;
+        }
+      };
+      expect(named(good.data)).toBe(false);
+      expect(named(good.data.slice(0, -16))).toBe(true);
+      expect(named(Uint8Array.from([...good.data, 0]))).toBe(true);
+      // Whatever passes must be safe to run: canaries, and a read of X past its end would trap on a memory that ends there.
+      const bench = new Bench(ISAS[0]);
+      const x = randf(2 * cols, 3);
+      let caught = 0;
+      for (let i = 0; i < good.data.length; i++) {
+        const data = good.data.slice();
+        data[i] ^= 0xff;
+        if (named(data)) caught++;
+        else run(bench, { ...good, data }, x, { rows, cols, tokens: 2 });
+      }
+      expect(caught).toBeGreaterThan(20);
+    },
+  );
+});
+
+test('no tokens, no calls; groups need no scratch', () => {
+  const p = packSpmv(new Float32Array(6), 3, 2, 'group16');
+  expect(spmvCalls(p, 64, { x: 0, y: 0, tokens: 0, min: 0, max: 1, scratch: 0 })).toEqual([]);
+  expect(spmvScratch(p, 8)).toBe(0);
+});
