@@ -95,6 +95,28 @@ describe('pruned k×k convolutions', () => {
   });
 });
 
+describe('pruned layers of few tokens', () => {
+  test.each([
+    [1, 16, 0.8, 'group16'],
+    [3, 8, 0.7, 'group8'],
+    [2, 4, 0.8, 'group4'],
+    [1, 1, 0.9, 'window'],
+    [4, 1, 0.2, 'dense'],
+  ])('%i tokens, groups of %i, %f zeros: %s', async (tokens, group, zeros, format) => {
+    const w = prune(f32([70, 96], 3, 0.2), zeros, group, 5);
+    const g = graph({ x: [tokens, 96] }, ['y'], [node('Gemm', ['x', 'w', 'b'], ['y'], { transB: 1 })], {
+      w,
+      b: f32([70], 4),
+    });
+    const feeds = { x: f32([tokens, 96], 6) };
+    (await agree(g, feeds)).dispose();
+    const model = await Model.load(g);
+    const [step] = model.plan(feeds);
+    expect(step).toMatchObject({ format, denseFlops: 2 * 70 * 96 * tokens });
+    model.dispose();
+  });
+});
+
 describe('blocks of real networks', () => {
   test.each([
     [1, 14, 14],

@@ -66,6 +66,10 @@ export class Weights implements WeightChooser {
     );
   }
 
+  chooseFew(weights: Float32Array, rows: number, cols: number, tokens: number): ReturnType<WeightChooser['chooseFew']> {
+    return this.sparsity === 'off' ? undefined : this.prepare.chooseSpmv(weights, rows, cols, tokens);
+  }
+
   private remember(key: string, make: () => Choice): Choice {
     let choice = this.choices.get(key);
     if (!choice) this.choices.set(key, (choice = make()));

@@ -218,6 +218,25 @@ class Writer {
   }
 }
 
+/** What each format would store of a matrix, with the zeros within groups; `window` stores the nonzeros, and idle lanes. */
+export function countSpmv(weights: Float32Array, rows: number, cols: number): Record<SpmvFormat, number> {
+  check(weights, rows, cols);
+  const n = { group16: 0, group8: 0, group4: 0, window: 0 };
+  for (let r0 = 0; r0 < rows; r0 += 16) {
+    const height = Math.min(16, rows - r0);
+    for (let k = 0; k < cols; k++) {
+      let bits = 0;
+      for (let r = 0, at = r0 * cols + k; r < height; r++, at += cols) if (weights[at] !== 0) bits |= 1 << r;
+      if (!bits) continue;
+      n.group16 += 16;
+      for (let b = bits; b; b >>= 8) if (b & 255) n.group8 += 8;
+      for (let b = bits; b; b >>= 4) if (b & 15) n.group4 += 4;
+      for (let b = bits; b; b &= b - 1) n.window++;
+    }
+  }
+  return n;
+}
+
 const nonzerosOf = (w: Matrix): number => {
   let n = 0;
   for (let i = 0; i < w.length; i++) if (w[i] !== 0) n++;

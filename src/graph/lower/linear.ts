@@ -2,7 +2,9 @@
 import { gemvCalls, matmulCalls } from '../../kernel/dense.ts';
 import { packTokensCalls, unpackTokensCalls } from '../../kernel/layout.ts';
 import { spmmCalls } from '../../kernel/spmm.ts';
+import { spmvCalls, spmvScratch } from '../../kernel/spmv.ts';
 import { packGemv } from '../../pack/dense.ts';
+import { packSpmv } from '../../pack/spmv.ts';
 import { sizeOf } from '../../tensor.ts';
 import type { Node } from '../ir.ts';
 import { geometry } from '../place.ts';
@@ -67,17 +69,36 @@ function constantLinear(node: Node, out: string, ctx: LowerContext): Linear | un
 
 /** One to four tokens: outputs in lanes. */
 export function oneToken(input: string, out: string, l: Linear, clamp: Clamp, ctx: LowerContext): Lowered {
-  const { at, packed } = ctx.packed(`${l.key}|gemv`, () => packGemv(l.weights, l.rows, l.cols, l.bias));
-  const flops = 2 * l.rows * l.cols * l.tokens;
+  const { rows, cols, tokens } = l;
+  const choice = ctx.weights.chooseFew(l.weights, rows, cols, tokens);
+  const format = choice?.format ?? 'dense';
+  const zeros = choice?.zeros ?? 0;
+  const facts = {
+    format,
+    flops: 2 * (rows * cols - zeros) * tokens,
+    denseFlops: 2 * rows * cols * tokens,
+    sparsity: rows * cols ? zeros / (rows * cols) : 0,
+    predictedMs: choice && choice.ns / 1e6,
+    predictedDenseMs: choice && choice.denseNs / 1e6,
+    reads: [{ name: input, layout: 0 as const }],
+    writes: [{ name: out, layout: 0 as const }],
+  };
+  if (format === 'dense') {
+    const { at, packed } = ctx.packed(`${l.key}|gemv`, () => packGemv(l.weights, rows, cols, l.bias));
+    return {
+      ...facts,
+      kernel: 'f32_dense_gemv',
+      weightBytes: packed.bytes,
+      emit: ([x], [y]) => gemvCalls(packed, at, { x: x.at, y: y.at, tokens, ...clamp }),
+    };
+  }
+  const { at, packed } = ctx.packed(`${l.key}|${format}`, () => packSpmv(l.weights, rows, cols, format, l.bias));
   return {
-    kernel: 'f32_dense_gemv',
-    format: 'dense',
-    flops,
-    denseFlops: flops,
+    ...facts,
+    kernel: packed.kernel,
     weightBytes: packed.bytes,
-    reads: [{ name: input, layout: 0 }],
-    writes: [{ name: out, layout: 0 }],
-    emit: ([x], [y]) => gemvCalls(packed, at, { x: x.at, y: y.at, tokens: l.tokens, ...clamp }),
+    scratch: spmvScratch(packed, tokens),
+    emit: ([x], [y], scratch) => spmvCalls(packed, at, { x: x.at, y: y.at, tokens, scratch, ...clamp }),
   };
 }
 
