@@ -9,6 +9,7 @@ export * from './group24';
 export * from './layout';
 export * from './pointwise';
 export * from './pool';
+export * from './sddmm';
 export * from './softmax';
 export * from './spmv';
 export * from './stem';

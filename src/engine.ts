@@ -5,6 +5,15 @@ import type { KernelCall } from './kernel/call.ts';
 import { instantiate, type KernelInstance, type Kernels, toModule, type WasmSource } from './kernel/instance.ts';
 import { chooseIsa, type Isa } from './kernel/isa.ts';
 import { Arena } from './memory/arena.ts';
+import type { SparseMatrix } from './sparse/matrix.ts';
+import {
+  type DenseMatrix,
+  type PrepareOptions,
+  SpmmOperator,
+  type SpmmOptions,
+  sddmm,
+  spmm,
+} from './sparse/operators.ts';
 
 export interface EngineOptions {
   /** Pins the instruction set. Left out: relaxed where the JavaScript engine has it, else simd128. */
@@ -106,6 +115,47 @@ export class Engine {
       if (error instanceof WebAssembly.RuntimeError) this.state = 'poisoned';
       throw error;
     }
+  }
+
+  /**
+   * Y = clamp(W X + bias), once; prepare() where W is used again.
+   * @param w [rows][cols]
+   * @param x [cols][columns], or [columns][cols] with `layout: 'tokens'`
+   * @param options columns: left out, as many as x has; out: takes the result and must not share memory with x
+   * @returns [rows][columns], or [columns][rows]
+   * @throws ArgumentTypeError, ArgumentRangeError before any kernel runs; OutOfMemoryError, after which the engine is usable
+   */
+  spmm(
+    w: SparseMatrix | DenseMatrix,
+    x: Float32Array,
+    options: SpmmOptions & { columns?: number; out?: Float32Array } = {},
+  ): Float32Array {
+    return spmm(this, w, x, options);
+  }
+
+  /** y = clamp(W x + bias) for one column x[cols] -> y[rows]. Throws as spmm() does. */
+  spmv(
+    w: SparseMatrix | DenseMatrix,
+    x: Float32Array,
+    options: Omit<SpmmOptions, 'layout'> & { out?: Float32Array } = {},
+  ): Float32Array {
+    return spmm(this, w, x, { ...options, columns: 1 });
+  }
+
+  /**
+   * Sampled dense-dense product: scale (A B^T) where `pattern` is not zero.
+   * @param pattern [rows][cols]; its values do not matter
+   * @param a [rows][d]
+   * @param b [cols][d]
+   * @returns CSR [rows][cols]
+   */
+  sddmm(pattern: SparseMatrix, a: Float32Array, b: Float32Array, options: { scale?: number } = {}): SparseMatrix {
+    return sddmm(this, pattern, a, b, options);
+  }
+
+  /** Packs W for so many columns, to be run many times without further memory. Throws as spmm() does. */
+  prepare(w: SparseMatrix | DenseMatrix, options: PrepareOptions): SpmmOperator {
+    return new SpmmOperator(this, w, options);
   }
 
   /** Frees the memory. Models on this engine stop working. Calling it twice does no harm. */

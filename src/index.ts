@@ -26,4 +26,14 @@ export {
   type Results,
   type StepProfile,
 } from './model.ts';
+export type { BsrMatrix } from './pack/bsr.ts';
+export type { CsrMatrix } from './pack/csr.ts';
+export {
+  type CooMatrix,
+  type SparseFormat,
+  SparseMatrix,
+  type SparseOptions,
+  type ValueType,
+} from './sparse/matrix.ts';
+export type { DenseMatrix, PrepareOptions, SpmmOperator, SpmmOptions } from './sparse/operators.ts';
 export { type DType, Tensor, type TensorType } from './tensor.ts';

@@ -3,9 +3,9 @@ import { Engine, type EngineOptions } from './engine.ts';
 import { ArgumentTypeError, DisposedError, describe, InputError, ModelFormatError } from './errors.ts';
 import type { Graph, ValueInfo } from './graph/ir.ts';
 import type { Place } from './graph/place.ts';
-import { type Draft, draft, type Plan, type Step } from './graph/plan.ts';
+import type { Draft, Plan, Step } from './graph/plan.ts';
 import type { Prepare } from './graph/prepare.ts';
-import { type Sparsity, Weights } from './graph/weights.ts';
+import type { Sparsity, Weights } from './graph/weights.ts';
 import { ARRAYS, sizeOf, Tensor, type TensorType } from './tensor.ts';
 
 /** What a model is read from: a path or URL, the bytes of an .onnx file, a Response, or a graph already made. */
@@ -86,7 +86,7 @@ export class Model {
     this.outputs = graph.outputs.map((o) => ({ ...o }));
     this.prepared = prepared;
     this.graph = graph;
-    this.weights = new Weights(engine, sparsity, prepared);
+    this.weights = new prepared.Weights(engine, sparsity, prepared);
   }
 
   /**
@@ -282,7 +282,7 @@ export class Model {
   }
 
   private build(types: Map<string, TensorType>, known: Map<string, Tensor>, key: string | undefined): Draft {
-    const made = draft(this.graph, types, known, this.weights, this.engine, this.prepared);
+    const made = this.prepared.draft(this.graph, types, known, this.weights, this.engine, this.prepared);
     if (key) {
       this.drafts.set(key, made);
       if (this.drafts.size > MAX_PLANS) this.drafts.delete(this.drafts.keys().next().value!);

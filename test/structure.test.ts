@@ -43,12 +43,14 @@ test('every kernel family has its files', () => {
 /** A layer may import its own and those before it. */
 const ORDER = [
   'errors.ts',
+  'half.ts',
   'tensor.ts',
   'memory',
   'kernel/abi.ts',
   'pack',
   'reference',
   'kernel',
+  'sparse',
   'runtime',
   'engine.ts',
   'ops',

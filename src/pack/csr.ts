@@ -82,12 +82,42 @@ export function validateCSR(m: CsrMatrix): void {
   }
 }
 
+/** The nonzeros of `pattern` [rows][cols], with the values of `values`. */
+export function encodeCSR(
+  pattern: Float32Array,
+  values: Float32Array,
+  rows: number,
+  cols: number,
+): CsrMatrix & { rowPointers: Uint32Array; columnIndices: Uint32Array; values: Float32Array } {
+  const rowPointers = new Uint32Array(rows + 1);
+  for (let r = 0, at = 0; r < rows; r++) {
+    let n = rowPointers[r];
+    for (const end = at + cols; at < end; at++) if (pattern[at] !== 0) n++;
+    rowPointers[r + 1] = n;
+  }
+  const columnIndices = new Uint32Array(rowPointers[rows]);
+  const out = new Float32Array(rowPointers[rows]);
+  for (let r = 0, at = 0, n = 0; r < rows; r++) {
+    for (let k = 0; k < cols; k++, at++) {
+      if (pattern[at] === 0) continue;
+      columnIndices[n] = k;
+      out[n++] = values[at];
+    }
+  }
+  return { rows, cols, rowPointers, columnIndices, values: out };
+}
+
 /**
  * The matrix as [rows][cols].
  * @throws SparseFormatError
  */
 export function expandCSR(m: CsrMatrix): Float32Array {
   validateCSR(m);
+  return decodeCSR(m);
+}
+
+/** The matrix as [rows][cols]; it must be valid. */
+export function decodeCSR(m: CsrMatrix): Float32Array {
   const out = new Float32Array(m.rows * m.cols);
   for (let r = 0; r < m.rows; r++) {
     for (let i = m.rowPointers[r]; i < m.rowPointers[r + 1]; i++) out[r * m.cols + m.columnIndices[i]] = m.values[i];
