@@ -6,6 +6,7 @@ export * from './dense';
 export * from './depthwise';
 export * from './group';
 export * from './group24';
+export * from './int8';
 export * from './layout';
 export * from './pointwise';
 export * from './pool';

@@ -54,6 +54,7 @@ export const VARIANTS: readonly Variant[] = [
   ...family('conv', 0, 'f32_plain_im2panel f32_plain_rows f32_plain_col2im f32_stem_3x3s2'),
   ...family('pointwise', 0, UNARY.map((kind) => `f32_plain_${kind}`).join(' ')),
   ...family('pointwise', 0, BINARY.map((kind) => `f32_plain_${kind}_row f32_plain_${kind}_splat`).join(' ')),
+  ...family('int8', 8, 'i8_group4_spmm_8x4 i8_dense_spmm_8x4 i8_panels_scales i8_panels_quantize'),
   ...family('sddmm', 0, 'f32_csr_sddmm'),
   ...family('softmax', 0, 'f32_plain_softmax_rows f32_plain_softmax_columns'),
 ];
