@@ -164,6 +164,12 @@ export function i8_dense_spmm_8x4(
   product<L1>(x, xp, y, yp, yc, columns, s, last, scales, panel, min, max, table);
 }
 
+/** Largest magnitudes to scales. An infinite scale would make zeros of numbers: NaN says it. */
+function scaleOf(most: v128): v128 {
+  const s = f32x4.div(most, f32x4.splat(127));
+  return v128.bitselect(f32x4.splat(1), f32x4.add(s, f32x4.sub(s, s)), f32x4.eq(s, f32x4.splat(0)));
+}
+
 /**
  * The scale of each token, largest magnitude / 127 (1 where all are zero; NaN where one is NaN or infinite), or with `tensor`
  * the largest of all. x as in assembly/README.md with panels of 16; writes a multiple of 8 scales.
@@ -171,29 +177,45 @@ export function i8_dense_spmm_8x4(
 export function i8_panels_scales(
   x: usize, xc: usize, xp: usize, channels: i32, columns: i32, scales: usize, tensor: i32,
 ): void {
-  const one = f32x4.splat(1);
   let all = f32x4.splat(0);
   const end = scales + (<usize>((columns + 7) & ~7) << 2);
   let t = scales;
   for (let p = 0; t < end; p += 4, t += 16) {
     let from = x + <usize>(p >> 4) * xp + (<usize>(p & 15) << 2);
-    const live = min_i32(columns - p, 4);
+    const live = columns - p;
     let most = f32x4.splat(0);
-    if (live > 0) for (let c = 0; c < channels; c++, from += xc) most = f32x4.max(most, f32x4.abs(get<N1, N0, N0>(from, live)));
+    if (live > 12) {
+      // The whole of a panel's row, for its four scales.
+      let m1 = most, m2 = most, m3 = most;
+      for (let c = 0; c < channels; c++, from += xc) {
+        most = f32x4.max(most, f32x4.abs(v128.load(from)));
+        m1 = f32x4.max(m1, f32x4.abs(v128.load(from, 16)));
+        m2 = f32x4.max(m2, f32x4.abs(v128.load(from, 32)));
+        m3 = f32x4.max(m3, f32x4.abs(live > 15 ? v128.load(from, 48) : get<N1, N0, N0>(from + 48, live - 12)));
+      }
+      all = f32x4.max(f32x4.max(all, most), f32x4.max(m1, f32x4.max(m2, m3)));
+      v128.store(t, scaleOf(most));
+      v128.store(t, scaleOf(m1), 16);
+      v128.store(t, scaleOf(m2), 32);
+      p += 12;
+      t += 48;
+      v128.store(t, scaleOf(m3));
+      continue;
+    }
+    const four = min_i32(live, 4);
+    if (four == 4) for (let c = 0; c < channels; c++, from += xc) most = f32x4.max(most, f32x4.abs(v128.load(from)));
+    else if (four > 0) for (let c = 0; c < channels; c++, from += xc) most = f32x4.max(most, f32x4.abs(get<N1, N0, N0>(from, four)));
     all = f32x4.max(all, most);
-    const s = f32x4.div(most, f32x4.splat(127));
-    // An infinite scale would make zeros of numbers: NaN says it.
-    v128.store(t, v128.bitselect(one, f32x4.add(s, f32x4.sub(s, s)), f32x4.eq(s, f32x4.splat(0))));
+    v128.store(t, scaleOf(most));
   }
   if (!tensor) return;
   all = f32x4.max(all, i32x4.shuffle(all, all, 2, 3, 0, 1));
-  all = f32x4.div(f32x4.max(all, i32x4.shuffle(all, all, 1, 0, 3, 2)), f32x4.splat(127));
-  all = v128.bitselect(one, f32x4.add(all, f32x4.sub(all, all)), f32x4.eq(all, f32x4.splat(0)));
+  all = scaleOf(f32x4.max(all, i32x4.shuffle(all, all, 1, 0, 3, 2)));
   for (t = scales; t < end; t += 16) v128.store(t, all);
 }
 
 /**
- * f32 to i16 panels of 8: x / scale of the token, rounded to nearest even, limited to [lo, hi] (the range of the quantised
+ * f32 to i16 panels of 8: x times the reciprocal of the token's scale, rounded to nearest even, limited to [lo, hi] (the range of the quantised
  * type less the zero point); NaN becomes 0. y: [channels][8] a panel, yp bytes apart.
  */
 export function i8_panels_quantize(
@@ -202,7 +224,8 @@ export function i8_panels_quantize(
   const low = f32x4.splat(lo), high = f32x4.splat(hi);
   for (let p = 0; p < columns; p += 8, y += yp, scales += 32) {
     let from = x + <usize>(p >> 4) * xp + (<usize>(p & 8) << 2);
-    const s0 = v128.load(scales), s1 = v128.load(scales, 16);
+    const one = f32x4.splat(1);
+    const s0 = f32x4.div(one, v128.load(scales)), s1 = f32x4.div(one, v128.load(scales, 16));
     const live = min_i32(columns - p, 8);
     let q = y;
     for (let c = 0; c < channels; c++, from += xc, q += 16) {
@@ -214,8 +237,8 @@ export function i8_panels_quantize(
         a = get<N1, N0, N0>(from, min_i32(live, 4));
         if (live > 4) b = get<N1, N0, N0>(from + 16, live - 4);
       }
-      a = f32x4.pmin(f32x4.pmax(f32x4.nearest(f32x4.div(a, s0)), low), high);
-      b = f32x4.pmin(f32x4.pmax(f32x4.nearest(f32x4.div(b, s1)), low), high);
+      a = f32x4.pmin(f32x4.pmax(f32x4.nearest(f32x4.mul(a, s0)), low), high);
+      b = f32x4.pmin(f32x4.pmax(f32x4.nearest(f32x4.mul(b, s1)), low), high);
       const v = i16x8.narrow_i32x4_s(i32x4.trunc_sat_f32x4_s(a), i32x4.trunc_sat_f32x4_s(b));
       if (pairs && c & 1) {
         const u = v128.load(q - 16);

@@ -27,7 +27,7 @@ export function scaleCalls(a: Activations, scales: number, per: 'token' | 'tenso
 }
 
 /**
- * Activations into panels, by scales that memory holds: clamp(round(x / scale), lo, hi). For a type with a zero point z, lo
+ * Activations into panels, by scales that memory holds: clamp(round(x times 1 / scale), lo, hi). For a type with a zero point z, lo
  * and hi are its limits less z; what the panel holds is the quantised value less z, so the product needs no correction.
  */
 export function quantizeCalls(

@@ -27,7 +27,7 @@ export function referenceQuantized(
   hi = 127,
 ): Int16Array {
   return Int16Array.from(x, (v, i) => {
-    const q = roundEven(f(v / scales[i % columns]));
+    const q = roundEven(f(v * f(1 / scales[i % columns])));
     return Number.isNaN(q) ? 0 : Math.min(hi, Math.max(lo, q));
   });
 }
