@@ -12,7 +12,7 @@
 // - P = 49 is 32 + 17 lanes: a tile of 20 is 8-14 % faster than 16 and then 4 (whose single vector waits for itself).
 // - Lost: quads padded with zeros (short rows pay), rows sorted by length (no fewer mispredictions), 32-lane panels.
 import { madd } from './isa';
-import { N0, N1, N2, N3, N4, N5, N8, get, put } from './tile';
+import { N0, N1, N2, N3, N4, N5, N8, get, limitsOf, put } from './tile';
 
 /** Nonzeros 0 to 3 of a quad: which lane of its weights, which 16 bits of its offsets. */
 // @ts-expect-error: decorator
@@ -22,12 +22,12 @@ import { N0, N1, N2, N3, N4, N5, N8, get, put } from './tile';
 
 /** One column tile of all rows between `s` and `last`: 4 V lanes; from the fifth vector on they are those of panel x2. */
 function csrTile<V, F>(
-  x: usize, x2: usize, y: usize, y2: usize, yc: usize, s: usize, last: usize, min: f32, max: f32, add: i32, live: i32,
+  x: usize, x2: usize, y: usize, y2: usize, yc: usize, s: usize, last: usize, min: f32, max: f32, limits: i32, add: i32,
+  live: i32,
 ): void {
   const v = offsetof<V>();
   const lo = f32x4.splat(min);
   const hi = f32x4.splat(max);
-  const limits = max < <f32>Infinity ? 2 : i32(min > <f32>-Infinity);
   while (s < last) {
     const quads = s + <usize>load<u16>(s);
     const end = s + <usize>load<u16>(s, 2);
@@ -206,21 +206,22 @@ function csrTile<V, F>(
   x: usize, xp: usize, y: usize, yp: usize, yc: usize, columns: i32, s: usize, last: usize, min: f32, max: f32, add: i32,
 ): void {
   let n = columns;
+  const limits = limitsOf(min, max);
   while (n > 0) {
     const live = ((n - 1) & 3) + 1;
     if (offsetof<V>() == 8 && n > 31 && (n > 36 || n == 32)) {
-      csrTile<N8, N1>(x, x + xp, y, y + yp, yc, s, last, min, max, add, 4);
+      csrTile<N8, N1>(x, x + xp, y, y + yp, yc, s, last, min, max, limits, add, 4);
       n -= 16;
       x += xp;
       y += yp;
     } else if (offsetof<V>() == 8 && n > 16 && n < 21) {
-      csrTile<N5, N0>(x, x + xp, y, y + yp, yc, s, last, min, max, add, live);
+      csrTile<N5, N0>(x, x + xp, y, y + yp, yc, s, last, min, max, limits, add, live);
       break;
-    } else if (n > 15) csrTile<N4, N1>(x, x, y, y, yc, s, last, min, max, add, 4);
-    else if (n > 12) csrTile<N4, N0>(x, x, y, y, yc, s, last, min, max, add, live);
-    else if (n > 8) csrTile<N3, N0>(x, x, y, y, yc, s, last, min, max, add, live);
-    else if (n > 4) csrTile<N2, N0>(x, x, y, y, yc, s, last, min, max, add, live);
-    else csrTile<N1, N0>(x, x, y, y, yc, s, last, min, max, add, live);
+    } else if (n > 15) csrTile<N4, N1>(x, x, y, y, yc, s, last, min, max, limits, add, 4);
+    else if (n > 12) csrTile<N4, N0>(x, x, y, y, yc, s, last, min, max, limits, add, live);
+    else if (n > 8) csrTile<N3, N0>(x, x, y, y, yc, s, last, min, max, limits, add, live);
+    else if (n > 4) csrTile<N2, N0>(x, x, y, y, yc, s, last, min, max, limits, add, live);
+    else csrTile<N1, N0>(x, x, y, y, yc, s, last, min, max, limits, add, live);
     n -= 16;
     x += xp;
     y += yp;

@@ -12,18 +12,17 @@
 //   made at the store, gained 10 % at 3 records a row. A straight-line rest instead of a loop gained 1 % and lost 1 on Node 20.
 // - Lost: 20 lanes (spill, or no gain), prefetched columns in chunks that keep Y in the second-level cache.
 import { clamp, madd } from './isa';
-import { N0, N1, N2, N3, N4, get, put } from './tile';
+import { N0, N1, N2, N3, N4, get, limitsOf, put } from './tile';
 
 /** One column tile of all groups between `s` and `last`: 4 V lanes by C channels. */
 function groupTile<V, C, F>(
-  x: usize, y: usize, yc: usize, s: usize, last: usize, min: f32, max: f32, add: i32, live: i32,
+  x: usize, y: usize, yc: usize, s: usize, last: usize, min: f32, max: f32, limits: i32, add: i32, live: i32,
 ): void {
   const v = offsetof<V>(), c = offsetof<C>();
   const two = v * c < 5;
   const row: usize = c * 4;
   const lo = f32x4.splat(min);
   const hi = f32x4.splat(max);
-  const limits = max < <f32>Infinity ? 2 : i32(min > <f32>-Infinity);
   while (s < last) {
     const quads = s + <usize>load<u16>(s);
     const end = s + <usize>load<u16>(s, 2);
@@ -380,6 +379,7 @@ function groupColumn<C>(
   x: usize, xp: usize, y: usize, yp: usize, yc: usize, columns: i32, s: usize, last: usize, min: f32, max: f32, add: i32,
 ): void {
   const lanes = <i32>(offsetof<V>() * 4);
+  const limits = limitsOf(min, max);
   for (let p = 0; p < columns; p += lanes) {
     const panel = <usize>(p >> 4);
     const lane = <usize>(p & 15) << 2;
@@ -387,12 +387,12 @@ function groupColumn<C>(
     const ya = y + panel * yp + lane;
     const n = columns - p;
     const live = ((n - 1) & 3) + 1;
-    if (n >= lanes) groupTile<V, C, N1>(xa, ya, yc, s, last, min, max, add, 4);
-    else if (offsetof<V>() > 2 && n > 12) groupTile<N4, C, N0>(xa, ya, yc, s, last, min, max, add, live);
-    else if (offsetof<V>() > 2 && n > 8) groupTile<N3, C, N0>(xa, ya, yc, s, last, min, max, add, live);
-    else if (n > 4) groupTile<N2, C, N0>(xa, ya, yc, s, last, min, max, add, live);
+    if (n >= lanes) groupTile<V, C, N1>(xa, ya, yc, s, last, min, max, limits, add, 4);
+    else if (offsetof<V>() > 2 && n > 12) groupTile<N4, C, N0>(xa, ya, yc, s, last, min, max, limits, add, live);
+    else if (offsetof<V>() > 2 && n > 8) groupTile<N3, C, N0>(xa, ya, yc, s, last, min, max, limits, add, live);
+    else if (n > 4) groupTile<N2, C, N0>(xa, ya, yc, s, last, min, max, limits, add, live);
     else if (n == 1) groupColumn<C>(xa, ya, yc, s, last, min, max, add);
-    else groupTile<N1, C, N0>(xa, ya, yc, s, last, min, max, add, live);
+    else groupTile<N1, C, N0>(xa, ya, yc, s, last, min, max, limits, add, live);
   }
 }
 

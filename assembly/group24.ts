@@ -5,14 +5,14 @@
 // The separate multiply of simd128 needs one more and spills (35 instead of 44 GFLOP/s, Node 24): the cost model leaves it to relaxed modules.
 import { f32_group2_spmm_16x2 } from './group';
 import { madd } from './isa';
+import { limitsOf } from './tile';
 
 /** 16 lanes at x and 8 at x2, of all groups between `s` and `last`. */
 function tile24(
-  x: usize, x2: usize, y: usize, y2: usize, yc: usize, s: usize, last: usize, min: f32, max: f32, add: i32,
+  x: usize, x2: usize, y: usize, y2: usize, yc: usize, s: usize, last: usize, min: f32, max: f32, limits: i32, add: i32,
 ): void {
   const lo = f32x4.splat(min);
   const hi = f32x4.splat(max);
-  const limits = max < <f32>Infinity ? 2 : i32(min > <f32>-Infinity);
   while (s < last) {
     const quads = s + <usize>load<u16>(s);
     const end = s + <usize>load<u16>(s, 2);
@@ -219,12 +219,13 @@ export function f32_group2_spmm_24x2(
   x: usize, xp: usize, y: usize, yp: usize, yc: usize, columns: i32, s: usize, last: usize, min: f32, max: f32, add: i32,
 ): void {
   let n = columns;
+  const limits = limitsOf(min, max);
   // Three panels are two tiles.
   for (; n > 47; n -= 48) {
-    tile24(x, x + xp, y, y + yp, yc, s, last, min, max, add);
+    tile24(x, x + xp, y, y + yp, yc, s, last, min, max, limits, add);
     x += xp;
     y += yp;
-    tile24(x + xp, x + 32, y + yp, y + 32, yc, s, last, min, max, add);
+    tile24(x + xp, x + 32, y + yp, y + 32, yc, s, last, min, max, limits, add);
     x += 2 * xp;
     y += 2 * yp;
   }

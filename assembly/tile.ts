@@ -44,3 +44,9 @@ function storeLive(p: usize, v: v128, live: i32): void {
   if (offsetof<F>() || offsetof<K>() + 1 < offsetof<V>()) v128.store(o, y, (offsetof<K>() & 3) << 4);
   else storeLive(o + ((offsetof<K>() & 3) << 4), y, live);
 }
+
+/** What a clamp to [min, max] takes: nothing (0), a maximum (1), both (2). Asked once a call, not once a row. */
+// @ts-expect-error: decorator
+@inline export function limitsOf(min: f32, max: f32): i32 {
+  return max < <f32>Infinity ? 2 : i32(min > <f32>-Infinity);
+}
