@@ -15,14 +15,11 @@ import { packGemv } from '../pack/dense.ts';
 import { packPattern } from '../pack/sddmm.ts';
 import { packSpmm } from '../pack/spmm.ts';
 import { packSpmv } from '../pack/spmv.ts';
-import { SparseMatrix } from './matrix.ts';
-
-/** A dense matrix [rows][cols]; its zeros are looked for. */
-export interface DenseMatrix {
-  readonly data: Float32Array;
-  readonly rows: number;
-  readonly cols: number;
-}
+import { Bsr } from './bsr.ts';
+import { Csr } from './csr.ts';
+import { fromParts, partsOf, SparseMatrix } from './matrix.ts';
+import type { Pattern } from './pattern.ts';
+import type { DenseMatrix } from './types.ts';
 
 export interface SpmmOptions {
   /** [rows], added before the limits. */
@@ -62,8 +59,9 @@ export class SpmmOperator {
   /** Name of the kernel that does the work, and its weight format. */
   readonly kernel: string;
   readonly format: string;
-  /** Bytes of packed weights. */
+  /** Bytes of packed weights, and of all memory that the operator holds. */
   readonly weightBytes: number;
+  bytes = 0;
   private readonly host: OperatorHost;
   private readonly blocks: number[] = [];
   private readonly x: number;
@@ -160,6 +158,7 @@ export class SpmmOperator {
   private alloc(bytes: number): number {
     const at = this.host.arena.alloc(bytes);
     this.blocks.push(at);
+    this.bytes += bytes;
     return at;
   }
 
@@ -237,7 +236,7 @@ export function spmm(
 
 /**
  * One sampled product: engine.sddmm.
- * @returns scale (A B^T) at the places where `pattern` is not zero, as CSR
+ * @returns scale (A B^T) at the places that `pattern` stores, in its format (csr or bsr); other formats: csr, at its nonzeros
  */
 export function sddmm(
   host: OperatorHost,
@@ -247,31 +246,62 @@ export function sddmm(
   { scale = 1 }: { scale?: number } = {},
 ): SparseMatrix {
   host.check();
-  if (!(pattern instanceof SparseMatrix)) throw new ArgumentTypeError('pattern', 'a SparseMatrix', pattern);
+  const given = partsOf(pattern, 'pattern').pattern;
   checkArray('a', a);
-  const { rows, cols } = pattern;
-  const d = rows ? a.length / rows : 0;
-  if (!Number.isInteger(d)) throw new ArgumentRangeError('a', `a multiple of ${rows} values`, a);
+  checkArray('b', b);
+  const { rows, cols } = given;
+  const d = rows ? a.length / rows : cols ? b.length / cols : 0;
+  if (!Number.isInteger(d))
+    throw new ArgumentRangeError(rows ? 'a' : 'b', `a multiple of ${rows || cols} values`, rows ? a : b);
+  checkArray('a', a, rows * d);
   checkArray('b', b, cols * d);
   if (typeof scale !== 'number' || Number.isNaN(scale)) throw new ArgumentRangeError('scale', 'a number', scale);
-  const csr = pattern.toCSR();
-  const packed = packPattern(csr);
+  const places = given instanceof Csr || given instanceof Bsr ? given : Csr.from(pattern.toCSR());
+  const { pointers, columns, slots } = rowLists(places);
+  const packed = packPattern(pointers, columns);
   const blocks: number[] = [];
-  const put = (data: Float32Array | Uint8Array) => {
-    const at = host.arena.alloc(data.byteLength);
+  const alloc = (bytes: number) => {
+    const at = host.arena.alloc(bytes);
     blocks.push(at);
+    return at;
+  };
+  const put = (data: Float32Array | Uint8Array) => {
+    const at = alloc(data.byteLength);
     const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
     host.arena.view('uint8', at, bytes.length).set(bytes);
     return at;
   };
   try {
     const at = put(packed.data);
-    const io = { a: put(a), b: put(b), y: put(new Float32Array(packed.entries)), d, scale };
+    const io = { a: put(a), b: put(b), y: alloc(4 * packed.entries), d, scale };
     host.guard(host.bind(sddmmCalls(packed, at, io)));
-    return pattern.withValues(csr, host.arena.view('float32', io.y, packed.entries).slice());
+    const y = host.arena.view('float32', io.y, packed.entries);
+    const values = slots ? new Float32Array(places.stored) : y.slice();
+    slots?.forEach((slot, e) => {
+      values[slot] = y[e];
+    });
+    return fromParts(places, { type: 'float32', data: values });
   } finally {
-    for (const at of blocks) host.arena.release(at);
+    for (const block of blocks) host.arena.release(block);
   }
+}
+
+/** The places of a pattern row by row; `slots` says where each is stored, undefined: in this order. */
+function rowLists(p: Pattern): { pointers: Uint32Array; columns: ArrayLike<number>; slots?: Uint32Array } {
+  if (p instanceof Csr) return { pointers: p.pointers, columns: p.indices };
+  const pointers = new Uint32Array(p.rows + 1);
+  p.visit((_, row) => {
+    pointers[row + 1]++;
+  });
+  for (let r = 0; r < p.rows; r++) pointers[r + 1] += pointers[r];
+  const next = pointers.slice();
+  const columns = new Uint32Array(pointers[p.rows]);
+  const slots = new Uint32Array(pointers[p.rows]);
+  p.visit((slot, row, col) => {
+    slots[next[row]] = slot;
+    columns[next[row]++] = col;
+  });
+  return { pointers, columns, slots };
 }
 
 function weightsOf(w: SparseMatrix | DenseMatrix): { rows: number; cols: number; dense: Float32Array } {
