@@ -1,4 +1,4 @@
-/** The checks that sparse structures share. Inputs are copied first and the copy is checked, so no later write can spoil it. */
+/** The checks that sparse structures share. What is checked is what is stored: nothing can change in between. */
 import { ArgumentTypeError, describe, SparseFormatError } from '../errors.ts';
 
 /** The most rows, columns and entries: pointers and indices are 32 bits, and a negative one must stand out. */
@@ -38,9 +38,10 @@ export function allocate<T>(make: new (length: number) => T, length: number, wha
   throw new SparseFormatError(`${what}: ${length} elements are more than fit in memory`);
 }
 
-const tag = (x: unknown): string => (ArrayBuffer.isView(x) ? (x as Uint8Array)[Symbol.toStringTag] : '') ?? '';
-const isIntegers = (x: unknown): x is Uint32Array => /^U?[Ii]nt(8|16|32)(Clamped)?Array$/.test(tag(x));
-const isFloats = (x: unknown): x is Float32Array => /^Float(16|32|64)Array$/.test(tag(x));
+const tagOf = (x: object): string => (x as Uint8Array)[Symbol.toStringTag] ?? '';
+const isIntegers = (x: unknown): x is Uint32Array =>
+  ArrayBuffer.isView(x) && /^U?[Ii]nt(8|16|32)(Clamped)?Array$/.test(tagOf(x));
+const isFloats = (x: unknown): x is Float32Array => ArrayBuffer.isView(x) && /^Float(16|32|64)Array$/.test(tagOf(x));
 
 /** @throws SparseFormatError unless `x` is an array or typed array of numbers */
 export function checkArray(x: unknown, what: string, length?: number): asserts x is ArrayLike<number> {
@@ -51,13 +52,17 @@ export function checkArray(x: unknown, what: string, length?: number): asserts x
 }
 
 /**
- * A copy as 32-bit integers. Entries of plain and float arrays are checked to be integers in [0, most]; those of integer arrays
- * are not, but negative ones become 2^31 and more, which no limit allows.
+ * 32-bit integers. Entries of plain and float arrays are checked to be integers in [0, most]; those of integer arrays are not,
+ * but negative ones become 2^31 and more, which no limit allows.
+ * @returns a copy, or a view of an array of 32-bit integers that no other thread can write to
  */
 export function integers(source: unknown, what: string, most: number): Uint32Array {
   checkArray(source, what);
   const n = source.length;
   checkInteger(n, `${what}.length`, 0, MAX_SIZE);
+  if (isIntegers(source) && source.BYTES_PER_ELEMENT === 4 && tagOf(source.buffer) === 'ArrayBuffer') {
+    return new Uint32Array(source.buffer, source.byteOffset, n);
+  }
   const out = allocate(Uint32Array, n, what);
   if (isIntegers(source)) out.set(source);
   else {
@@ -85,8 +90,10 @@ export function floats(source: unknown, what: string, length: number): Float32Ar
 
 /** Column indices need 16 bits in most layers. */
 export type Indices = Uint16Array | Uint32Array;
+
+/** A copy of indices below `limit`, to be kept. */
 export const narrow = (indices: Uint32Array, limit: number): Indices =>
-  limit <= 65536 ? new Uint16Array(indices) : indices;
+  limit <= 65536 ? new Uint16Array(indices) : indices.slice();
 
 /**
  * Copies and checks `lists` lists of ascending, unique indices below `limit`; list r is pointers[r] to pointers[r + 1].
@@ -117,7 +124,7 @@ export function copyLists(
   for (let r = 0; r < lists; r++) {
     checkList(indices, pointers[r], pointers[r + 1], limit, r, columnIndices as ArrayLike<number>);
   }
-  return { pointers, indices: narrow(indices, limit) };
+  return { pointers: pointers.slice(), indices: narrow(indices, limit) };
 }
 
 /** Checks that indices [from, to) are ascending, unique and below `limit`. */

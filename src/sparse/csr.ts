@@ -5,8 +5,8 @@
  *     . . . .      columnIndices  0 2 3
  *     . . . c      values         a b c
  */
-import { allocate, checkObject, checkSize, copyLists, type Indices, narrow } from './check.ts';
-import { Growing, type Pattern } from './pattern.ts';
+import { allocate, checkObject, checkSize, copyLists, type Indices } from './check.ts';
+import type { Pattern } from './pattern.ts';
 import type { CsrMatrix } from './types.ts';
 
 export class Csr implements Pattern {
@@ -36,12 +36,15 @@ export class Csr implements Pattern {
   /** The nonzeros of [rows][cols]. */
   static fromDense(data: Float32Array, rows: number, cols: number): Csr {
     const pointers = allocate(Uint32Array, rows + 1, 'rowPointers');
-    const indices = new Growing();
-    for (let r = 0, at = 0; r < rows; r++) {
-      for (let c = 0; c < cols; c++) if (data[at++] !== 0) indices.push(c);
-      pointers[r + 1] = indices.length;
+    for (let r = 0, at = 0, n = 0; r < rows; r++) {
+      for (const end = at + cols; at < end; at++) if (data[at] !== 0) n++;
+      pointers[r + 1] = n;
     }
-    return new Csr(rows, cols, pointers, narrow(indices.done(), cols));
+    const indices = cols <= 65536 ? new Uint16Array(pointers[rows]) : new Uint32Array(pointers[rows]);
+    for (let r = 0, at = 0, n = 0; r < rows; r++) {
+      for (let c = 0; c < cols; c++) if (data[at++] !== 0) indices[n++] = c;
+    }
+    return new Csr(rows, cols, pointers, indices);
   }
 
   get stored(): number {

@@ -20,7 +20,7 @@ import type {
   ValueOptions,
   ValueType,
 } from './types.ts';
-import { checkType, copyValues, countNonzeros, gather, reader, type Values } from './values.ts';
+import { checkType, copyValues, countNonzeros, decode, gather, type Values } from './values.ts';
 
 /** A pattern and its values; never handed to users, so that a matrix stays what was checked. */
 export interface Parts {
@@ -168,30 +168,40 @@ export class SparseMatrix {
   toDense(): Float32Array {
     const { rows, cols } = this;
     const out = allocate(Float32Array, rows * cols, `${rows} * ${cols}`);
-    const read = reader(this.#values);
+    const values = decode(this.#values, this.#pattern);
     this.#pattern.visit((slot, row, col) => {
-      out[row * cols + col] = read(slot, row);
+      out[row * cols + col] = values[slot];
     });
     return out;
   }
 
   /** Compressed sparse rows in new arrays. Zeros that fill blocks and groups are left out, those of CSR entries are not. */
   toCSR(): CsrMatrix & { rowPointers: Uint32Array; columnIndices: Uint32Array; values: Float32Array } {
-    const { rows, cols, format } = this;
-    const read = reader(this.#values);
-    const keep = (slot: number, row: number) => format === 'csr' || read(slot, row) !== 0;
+    const { rows, cols } = this;
+    const pattern = this.#pattern;
+    const slots = decode(this.#values, pattern);
+    if (pattern instanceof Csr) {
+      const { pointers, indices } = pattern;
+      return {
+        rows,
+        cols,
+        rowPointers: pointers.slice(),
+        columnIndices: new Uint32Array(indices),
+        values: slots.slice(),
+      };
+    }
     const rowPointers = allocate(Uint32Array, rows + 1, 'rowPointers');
-    this.#pattern.visit((slot, row) => {
-      if (keep(slot, row)) rowPointers[row + 1]++;
+    pattern.visit((slot, row) => {
+      if (slots[slot] !== 0) rowPointers[row + 1]++;
     });
     for (let r = 0; r < rows; r++) rowPointers[r + 1] += rowPointers[r];
     const next = rowPointers.slice();
     const columnIndices = new Uint32Array(rowPointers[rows]);
     const values = new Float32Array(rowPointers[rows]);
-    this.#pattern.visit((slot, row, col) => {
-      if (!keep(slot, row)) return;
+    pattern.visit((slot, row, col) => {
+      if (slots[slot] === 0) return;
       columnIndices[next[row]] = col;
-      values[next[row]++] = read(slot, row);
+      values[next[row]++] = slots[slot];
     });
     return { rows, cols, rowPointers, columnIndices, values };
   }

@@ -72,7 +72,7 @@ export class SpmmOperator {
   /** @internal Made by Engine.prepare. */
   constructor(host: OperatorHost, w: SparseMatrix | DenseMatrix, options: PrepareOptions) {
     host.check();
-    const { rows, cols, dense } = weightsOf(w);
+    const { rows, cols } = sizesOf(w);
     const { columns, layout = 'features', bias, min = -Infinity, max = Infinity } = options ?? {};
     checkOptions(rows, columns, layout, bias, min, max);
     this.host = host;
@@ -83,6 +83,7 @@ export class SpmmOperator {
     try {
       this.x = this.alloc(4 * cols * columns);
       this.y = this.alloc(4 * rows * columns);
+      const dense = w instanceof SparseMatrix ? w.toDense() : w.data;
       const few = columns <= FEW && (layout === 'tokens' || columns === 1);
       const limits = { min, max };
       const plan = few ? this.few(dense, bias, limits) : this.many(dense, bias, limits);
@@ -222,7 +223,8 @@ export function spmm(
   x: Float32Array,
   options: SpmmOptions & { columns?: number; out?: Float32Array } = {},
 ): Float32Array {
-  const { cols } = weightsOf(w);
+  host.check();
+  const { cols } = sizesOf(w);
   checkArray('x', x);
   const columns = options.columns ?? (cols ? x.length / cols : 0);
   if (!Number.isInteger(columns)) throw new ArgumentRangeError('x', `a multiple of ${cols} values`, x);
@@ -304,19 +306,20 @@ function rowLists(p: Pattern): { pointers: Uint32Array; columns: ArrayLike<numbe
   return { pointers, columns, slots };
 }
 
-function weightsOf(w: SparseMatrix | DenseMatrix): { rows: number; cols: number; dense: Float32Array } {
-  if (w instanceof SparseMatrix) return { rows: w.rows, cols: w.cols, dense: w.toDense() };
+/** @throws ArgumentTypeError, ArgumentRangeError unless `w` is a matrix */
+function sizesOf(w: SparseMatrix | DenseMatrix): { rows: number; cols: number } {
+  if (w instanceof SparseMatrix) return w;
   if (typeof w !== 'object' || w === null)
     throw new ArgumentTypeError('w', 'a SparseMatrix or { data, rows, cols }', w);
-  const { rows, cols, data } = w;
+  const { rows, cols } = w;
   for (const [name, n] of [
     ['w.rows', rows],
     ['w.cols', cols],
   ] as const) {
     if (!Number.isInteger(n) || n < 0) throw new ArgumentRangeError(name, 'an integer >= 0', n);
   }
-  checkArray('w.data', data, rows * cols);
-  return { rows, cols, dense: data };
+  checkArray('w.data', w.data, rows * cols);
+  return { rows, cols };
 }
 
 function checkArray(name: string, array: unknown, length?: number): asserts array is Float32Array {

@@ -91,11 +91,16 @@ export function encode(pattern: Pattern, slots: Float32Array, type: ValueType): 
   return { type, data: q, scales };
 }
 
-/** The value of a slot in a row. */
-export function reader({ type, data, scales }: Values): (slot: number, row: number) => number {
-  if (type === 'float16') return (slot) => halfToNumber(data[slot]);
-  if (type === 'int8') return (slot, row) => data[slot] * scales![row];
-  return (slot) => data[slot];
+/** The values of all slots as float32; the stored array itself where it is that. */
+export function decode({ data, scales }: Values, pattern: Pattern): Float32Array {
+  if (data instanceof Float32Array) return data;
+  const out = new Float32Array(data.length);
+  if (scales) {
+    pattern.visit((slot, row) => {
+      out[slot] = data[slot] * scales[row];
+    });
+  } else for (let i = 0; i < out.length; i++) out[i] = halfToNumber(data[i]);
+  return out;
 }
 
 /** Values that are not zero. */
