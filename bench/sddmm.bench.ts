@@ -1,8 +1,8 @@
 // Sampled dense-dense products of attention shapes, verified, then timed.
 import { sddmmCalls } from '../src/kernel/sddmm.ts';
-import { encodeCSR } from '../src/pack/csr.ts';
 import { packPattern } from '../src/pack/sddmm.ts';
 import { referenceSDDMM } from '../src/reference/sddmm.ts';
+import { SparseMatrix } from '../src/sparse/matrix.ts';
 import { ISAS, Machine, option, rng } from './support/machine.ts';
 import { pruned } from './support/spmm.ts';
 import { Clock } from './support/timing.ts';
@@ -19,9 +19,8 @@ for (const isa of ISAS) {
     const machine = new Machine(isa);
     const r = rng(4);
     const [a, b] = [0, 1].map(() => Float32Array.from({ length: n * d }, r));
-    const dense = pruned(n, n, density, 1);
-    const csr = encodeCSR(dense, dense, n, n);
-    const packed = packPattern(csr);
+    const csr = SparseMatrix.fromDense(pruned(n, n, density, 1), n, n).toCSR();
+    const packed = packPattern(csr.rowPointers, csr.columnIndices);
     const io = { a: machine.put(a), b: machine.put(b), y: machine.alloc(4 * packed.entries), d, scale: 0.125 };
     const run = machine.bind(sddmmCalls(packed, machine.put(packed.data), io));
     run();

@@ -6,14 +6,8 @@ import { instantiate, type KernelInstance, type Kernels, toModule, type WasmSour
 import { chooseIsa, type Isa } from './kernel/isa.ts';
 import { Arena } from './memory/arena.ts';
 import type { SparseMatrix } from './sparse/matrix.ts';
-import {
-  type DenseMatrix,
-  type PrepareOptions,
-  SpmmOperator,
-  type SpmmOptions,
-  sddmm,
-  spmm,
-} from './sparse/operators.ts';
+import { type PrepareOptions, SpmmOperator, type SpmmOptions, sddmm, spmm } from './sparse/operators.ts';
+import type { DenseMatrix } from './sparse/types.ts';
 
 export interface EngineOptions {
   /** Pins the instruction set. Left out: relaxed where the JavaScript engine has it, else simd128. */
@@ -143,11 +137,11 @@ export class Engine {
   }
 
   /**
-   * Sampled dense-dense product: scale (A B^T) where `pattern` is not zero.
+   * Sampled dense-dense product: scale (A B^T) at the places that `pattern` stores.
    * @param pattern [rows][cols]; its values do not matter
    * @param a [rows][d]
    * @param b [cols][d]
-   * @returns CSR [rows][cols]
+   * @returns [rows][cols] in the format of the pattern where that is csr or bsr, else csr
    */
   sddmm(pattern: SparseMatrix, a: Float32Array, b: Float32Array, options: { scale?: number } = {}): SparseMatrix {
     return sddmm(this, pattern, a, b, options);

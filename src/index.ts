@@ -26,14 +26,19 @@ export {
   type Results,
   type StepProfile,
 } from './model.ts';
-export type { BsrMatrix } from './pack/bsr.ts';
-export type { CsrMatrix } from './pack/csr.ts';
-export {
-  type CooMatrix,
-  type SparseFormat,
-  SparseMatrix,
-  type SparseOptions,
-  type ValueType,
-} from './sparse/matrix.ts';
-export type { DenseMatrix, PrepareOptions, SpmmOperator, SpmmOptions } from './sparse/operators.ts';
+export { SparseMatrix } from './sparse/matrix.ts';
+export type { PrepareOptions, SpmmOperator, SpmmOptions } from './sparse/operators.ts';
+export type {
+  BitmaskMatrix,
+  BsrMatrix,
+  CooMatrix,
+  CsrMatrix,
+  DenseMatrix,
+  GroupMatrix,
+  NmMatrix,
+  SparseFormat,
+  SparseOptions,
+  ValueOptions,
+  ValueType,
+} from './sparse/types.ts';
 export { type DType, Tensor, type TensorType } from './tensor.ts';

@@ -1,12 +1,13 @@
 import { readSource } from '#assets';
 import { Engine, type EngineOptions } from './engine.ts';
-import { ArgumentTypeError, DisposedError, describe, InputError, ModelFormatError } from './errors.ts';
+import { ArgumentTypeError, DisposedError, ModelFormatError } from './errors.ts';
 import type { Graph, ValueInfo } from './graph/ir.ts';
 import type { Place } from './graph/place.ts';
-import type { Draft, Plan, Step } from './graph/plan.ts';
+import type { Plan, Step } from './graph/plan.ts';
+import type { Plans } from './graph/plans.ts';
 import type { Prepare } from './graph/prepare.ts';
-import type { Sparsity, Weights } from './graph/weights.ts';
-import { ARRAYS, sizeOf, Tensor, type TensorType } from './tensor.ts';
+import type { Sparsity } from './graph/weights.ts';
+import { ARRAYS, sizeOf, Tensor } from './tensor.ts';
 
 /** What a model is read from: a path or URL, the bytes of an .onnx file, a Response, or a graph already made. */
 export type ModelSource = string | URL | ArrayBuffer | ArrayBufferView | Response | Graph;
@@ -53,11 +54,6 @@ export interface Profile {
 export type Feeds = Readonly<Record<string, Tensor>>;
 export type Results = Record<string, Tensor>;
 
-/** Plans kept; a plan is small, its workspace is shared. */
-const MAX_PLANS = 16;
-/** Values of shape inputs longer than this many bytes are not kept as keys: such a plan is made anew each time. */
-const MAX_KEY_BYTES = 4096;
-
 /**
  * A network ready to run. `run` and `runSync` do the same work on the calling thread.
  *
@@ -69,14 +65,8 @@ export class Model {
   /** Names, types and shapes; a dimension is a number, a symbol, or null when the file says nothing. */
   readonly inputs: readonly ValueInfo[];
   readonly outputs: readonly ValueInfo[];
-  private readonly graph: Graph;
-  private readonly prepared: Prepare;
-  private readonly weights: Weights;
+  private readonly plans: Plans;
   private readonly ownsEngine: boolean;
-  private readonly drafts = new Map<string, Draft & { plan?: Plan; base?: number }>();
-  /** Graph inputs whose values decide shapes: plans are made for their values. */
-  private readonly shapeInputs = new Set<string>();
-  private workspace = { at: 0, bytes: 0 };
   private disposed = false;
 
   private constructor(graph: Graph, engine: Engine, ownsEngine: boolean, sparsity: Sparsity, prepared: Prepare) {
@@ -84,9 +74,7 @@ export class Model {
     this.ownsEngine = ownsEngine;
     this.inputs = graph.inputs.map((i) => ({ ...i }));
     this.outputs = graph.outputs.map((o) => ({ ...o }));
-    this.prepared = prepared;
-    this.graph = graph;
-    this.weights = new prepared.Weights(engine, sparsity, prepared);
+    this.plans = new prepared.Plans(graph, engine, sparsity, prepared);
   }
 
   /**
@@ -110,7 +98,7 @@ export class Model {
       signal?.throwIfAborted();
       onProgress?.({ phase: 'prepare', loaded: 0, total: 1 });
       model = new Model(prepared.optimise(graph, prepared.OPS), engine, !options.engine, sparsity, prepared);
-      model.prepare();
+      model.plans.prepare();
       signal?.throwIfAborted();
       onProgress?.({ phase: 'prepare', loaded: 1, total: 1 });
       return model;
@@ -133,8 +121,7 @@ export class Model {
   /** As {@link run}, without a promise. */
   runSync(feeds: Feeds): Results {
     this.check();
-    this.checkFeeds(feeds);
-    const plan = this.planFor(feeds);
+    const plan = this.plans.for(feeds);
     const { arena } = this.engine;
     for (const [name, place] of plan.inputs) write(arena.view('uint8', place.at, place.bytes), feeds[name]);
     this.engine.guard(() => {
@@ -150,7 +137,7 @@ export class Model {
    */
   profile(feeds: Feeds = this.sampleFeeds(), runs = 10): Profile {
     this.runSync(feeds);
-    const plan = this.planFor(feeds);
+    const plan = this.plans.for(feeds);
     const times = plan.steps.map(() => new Float64Array(runs));
     const whole = new Float64Array(runs);
     for (let r = 0; r < runs; r++) {
@@ -175,7 +162,7 @@ export class Model {
     return {
       ms: median(whole),
       steps,
-      weightBytes: this.weights.bytes,
+      weightBytes: this.plans.weights.bytes,
       workspaceBytes: plan.workspaceBytes,
       memoryBytes: this.engine.arena.size,
     };
@@ -184,12 +171,12 @@ export class Model {
   /** The steps a run on such inputs takes, without running it. */
   plan(feeds: Feeds = this.sampleFeeds()): readonly Omit<Step, 'run'>[] {
     this.check();
-    return this.planFor(feeds).steps.map(({ run: _, ...facts }) => facts);
+    return this.plans.for(feeds).steps.map(({ run: _, ...facts }) => facts);
   }
 
   /** Bytes of packed weights in memory. */
   get weightBytes(): number {
-    return this.weights.bytes;
+    return this.plans.weights.bytes;
   }
 
   /** Random inputs of the declared shapes; symbols and unknown dimensions are 1. */
@@ -209,12 +196,8 @@ export class Model {
   dispose(): void {
     if (this.disposed) return;
     this.disposed = true;
-    this.drafts.clear();
+    this.plans.dispose();
     if (this.ownsEngine) this.engine.dispose();
-    else {
-      this.weights.dispose();
-      this.engine.arena.release(this.workspace.at);
-    }
   }
 
   [Symbol.dispose](): void {
@@ -224,85 +207,6 @@ export class Model {
   private check(): void {
     if (this.disposed) throw new DisposedError('the model');
     this.engine.check();
-  }
-
-  /**
-   * Plans ahead for the declared shapes, a leading symbol (the batch) being 1, so that weights are packed, mistakes show at
-   * load and the first run is fast. With other open dimensions, plans wait for the first run.
-   */
-  private prepare(): void {
-    for (const node of this.graph.nodes) if (node.op !== 'If') this.prepared.opOf(node, this.prepared.OPS);
-    const types = new Map<string, TensorType>();
-    for (const { name, type, dims } of this.inputs) {
-      if (!dims?.every((d, i) => i === 0 || typeof d === 'number')) return;
-      types.set(name, { type, dims: dims.map((d) => (typeof d === 'number' ? d : 1)) });
-    }
-    try {
-      this.bind(this.build(types, new Map(), keyOf(types, new Map())));
-    } catch (error) {
-      // A batch of 1 was our guess, and a value may be needed that only a run brings: the run will say.
-      const guessed = this.inputs.some((i) => typeof i.dims?.[0] !== 'number');
-      if (!(error instanceof this.prepared.NeedsValue || (guessed && error instanceof ModelFormatError))) throw error;
-    }
-  }
-
-  private checkFeeds(feeds: Feeds): void {
-    if (typeof feeds !== 'object' || feeds === null)
-      throw new ArgumentTypeError('feeds', 'tensors by input name', feeds);
-    const types = new Map<string, TensorType>();
-    for (const [name, tensor] of Object.entries(feeds)) {
-      if (!(tensor instanceof Tensor)) throw new InputError(name, `expected a Tensor, got ${describe(tensor)}`);
-      types.set(name, tensor);
-    }
-    this.prepared.checkInputs(this.graph, types);
-  }
-
-  private planFor(feeds: Feeds): Plan {
-    for (;;) {
-      const types = new Map(this.inputs.map(({ name }) => [name, { type: feeds[name].type, dims: feeds[name].dims }]));
-      const known = new Map([...this.shapeInputs].map((name) => [name, feeds[name]]));
-      const key = keyOf(types, known);
-      try {
-        const entry = (key && this.drafts.get(key)) || this.build(types, known, key);
-        if (key) {
-          this.drafts.delete(key);
-          this.drafts.set(key, entry); // last used last
-        }
-        return this.bind(entry);
-      } catch (error) {
-        if (!(error instanceof this.prepared.NeedsValue)) throw error;
-        const before = this.shapeInputs.size;
-        for (const name of this.prepared.ancestorsOf(this.graph, error.value)) this.shapeInputs.add(name);
-        if (this.shapeInputs.size === before) {
-          throw new ModelFormatError(`value "${error.value}"`, 'a shape depends on it and it cannot be computed ahead');
-        }
-        this.drafts.clear();
-      }
-    }
-  }
-
-  private build(types: Map<string, TensorType>, known: Map<string, Tensor>, key: string | undefined): Draft {
-    const made = this.prepared.draft(this.graph, types, known, this.weights, this.engine, this.prepared);
-    if (key) {
-      this.drafts.set(key, made);
-      if (this.drafts.size > MAX_PLANS) this.drafts.delete(this.drafts.keys().next().value!);
-    }
-    return made;
-  }
-
-  /** Gives a plan its addresses. All plans share one workspace; when it has to grow, plans bound to the old one are bound again. */
-  private bind(entry: Draft & { plan?: Plan; base?: number }): Plan {
-    const { arena } = this.engine;
-    if (entry.workspaceBytes > this.workspace.bytes) {
-      arena.release(this.workspace.at);
-      this.workspace = { at: 0, bytes: 0 };
-      this.workspace = { at: arena.alloc(entry.workspaceBytes), bytes: entry.workspaceBytes };
-    }
-    if (!entry.plan || entry.base !== this.workspace.at) {
-      entry.base = this.workspace.at;
-      entry.plan = entry.bind(entry.base);
-    }
-    return entry.plan;
   }
 
   private collect(plan: Plan): Results {
@@ -317,17 +221,6 @@ export class Model {
   private readBack({ type: { type, dims }, at }: Place): Tensor {
     return new Tensor(type, this.engine.arena.view(type, at, sizeOf(dims)).slice() as never, dims);
   }
-}
-
-/** Identifies a plan: shapes, and the values that decide shapes. Undefined: too long to keep. */
-function keyOf(types: Map<string, TensorType>, known: Map<string, Tensor>): string | undefined {
-  let key = '';
-  for (const [name, { dims }] of types) key += `${name}:${dims.join('x')};`;
-  for (const [name, { data }] of known) {
-    if (data.byteLength > MAX_KEY_BYTES) return undefined;
-    key += `${name}=${data.join(',')};`;
-  }
-  return key;
 }
 
 const write = (to: Uint8Array, { data }: Tensor): void =>

@@ -1,26 +1,29 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { SparseFormatError } from '../src/errors.ts';
-import { expandGroups, type GroupMatrix, packGroups, validateGroups } from '../src/pack/group.ts';
-import { unpackSpmm } from '../src/pack/spmm.ts';
+import { packSpmm, unpackSpmm } from '../src/pack/spmm.ts';
 import { referenceGroups } from '../src/reference/group.ts';
+import { SparseMatrix } from '../src/sparse/matrix.ts';
+import type { BsrMatrix } from '../src/sparse/types.ts';
 import { Bench, ISAS, randf, rng } from './support/kernels.ts';
 import { expectClose, runSpmm, spmmVariants, tolerance } from './support/spmm.ts';
 
 const GROUPS = [...spmmVariants('group2'), ...spmmVariants('group4')];
 
-function groups(rows: number, cols: number, channels: number, entries: (g: number) => number, seed = 1): GroupMatrix {
+const expandGroups = (m: BsrMatrix) => SparseMatrix.fromBSR(m).toDense();
+
+function groups(rows: number, cols: number, channels: number, entries: (g: number) => number, seed = 1): BsrMatrix {
   const r = rng(seed);
-  const pointers = [0];
+  const rowPointers = [0];
   const columnIndices: number[] = [];
   for (let g = 0; g < Math.ceil(rows / channels); g++) {
     const picked = new Set<number>();
     while (picked.size < Math.min(cols, entries(g))) picked.add(Math.floor(((r() + 1) / 2) * cols));
     columnIndices.push(...[...picked].sort((a, b) => a - b));
-    pointers.push(columnIndices.length);
+    rowPointers.push(columnIndices.length);
   }
   const values = Array.from({ length: columnIndices.length * channels }, () => r() || 0.5);
-  return { rows, cols, channels, pointers, columnIndices, values };
+  return { rows, cols, block: [channels, 1], rowPointers, columnIndices, values };
 }
 
 describe.each(ISAS)('%s', (isa) => {
@@ -65,7 +68,7 @@ describe.each(ISAS)('%s', (isa) => {
     const m = groups(7, cols, variant.channels, (g) => [400, 1, 1300, 0][g], 5);
     const x = randf(cols * 21, 6);
     const bias = randf(7, 7);
-    const packed = packGroups(m, variant, bias);
+    const packed = packSpmm(expandGroups(m), m.rows, m.cols, variant, bias);
     const got = runSpmm(bench, variant, packed, { rows: 7, cols, columns: 21, x, bias, min: -1, max: 1, plain: true });
     expectClose(got, referenceGroups(m, x, 21, bias, -1, 1), tolerance(cols));
   });
@@ -73,17 +76,17 @@ describe.each(ISAS)('%s', (isa) => {
 
 test('groups keep their sharing: one index for each stored block', () => {
   const m = groups(8, 30, 4, () => 10);
-  const packed = packGroups(m, spmmVariants('group4')[0]);
+  const packed = packSpmm(expandGroups(m), m.rows, m.cols, spmmVariants('group4')[0]);
   expect(packed.stored).toBe(2 * 10 * 4);
   expect(unpackSpmm(packed)).toEqual(expandGroups(m));
 });
 
-test('validateGroups names what is wrong', () => {
+test('fromBSR names what is wrong', () => {
   const good = groups(6, 5, 4, () => 2);
-  validateGroups(good);
-  const bad = (change: Partial<GroupMatrix>) => () => validateGroups({ ...good, ...change });
-  expect(bad({ channels: 0 })).toThrow(SparseFormatError);
-  expect(bad({ pointers: [0, 2] })).toThrow(/expected 3 entries, got 2/);
+  SparseMatrix.fromBSR(good);
+  const bad = (change: Partial<BsrMatrix>) => () => SparseMatrix.fromBSR({ ...good, ...change });
+  expect(bad({ block: [0, 1] })).toThrow(SparseFormatError);
+  expect(bad({ rowPointers: [0, 2] })).toThrow(/expected 3 entries, got 2/);
   expect(bad({ values: [1, 2, 3] })).toThrow(/values: expected 16 entries, got 3/);
   expect(bad({ columnIndices: [0, 5, 1, 2] })).toThrow(/columnIndices\[1\].*from 0 to 4, got 5/);
   expect(bad({ rows: 1.5 })).toThrow(/rows/);

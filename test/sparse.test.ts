@@ -66,12 +66,15 @@ describe('formats', () => {
     ['csr', { format: 'csr' }],
     ['bitmask', { format: 'bitmask' }],
     ...BLOCKS.map((block): [string, SparseOptions] => [`bsr ${block.join('x')}`, { format: 'bsr', block }]),
-    ...[1, 2, 4, 8, 16].map((group): [string, SparseOptions] => [`groups of ${group}`, { format: 'group', group }]),
+    ...[1, 2, 4, 8, 16].map((group): [string, SparseOptions] => [
+      `groups of ${group}`,
+      { format: 'group', group, k: 37 },
+    ]),
   ])('%s: dense and back, exactly', (_, options) => {
     for (const [rows, cols] of shapes) {
       for (const density of [0, 0.01, 0.3, 1]) {
         const w = pruned(rows, cols, density, rows + cols);
-        const m = SparseMatrix.fromDense(w, rows, cols, options);
+        const m = SparseMatrix.fromDense(w, rows, cols, { ...options, k: options.k && Math.min(options.k, cols) });
         expect(m.toDense()).toEqual(w);
         expect(m.nonzeros).toBe(w.filter((v) => v !== 0).length);
         expect(m.density).toBeCloseTo(rows * cols ? m.nonzeros / (rows * cols) : 0);
@@ -96,14 +99,15 @@ describe('formats', () => {
     for (let bits = 0; bits < 16; bits++) {
       const w = Float32Array.from({ length: 4 }, (_, i) => (bits & (1 << i) ? i + 1 : 0));
       const made = () => SparseMatrix.fromDense(w, 1, 4, { format: 'nm', n: 2, m: 4 });
-      if (w.filter((v) => v).length > 2) expect(made).toThrow(/row 0, inputs 0 to 3: more than 2 of 4/);
+      const count = w.filter((v) => v).length;
+      if (count > 2) expect(made).toThrow(`row 0, columns 0 to 3: expected at most 2 nonzeros, got ${count}`);
       else expect(made().toDense()).toEqual(w);
     }
   });
 
   test('-0 counts as zero; NaN and infinities are kept', () => {
     const w = new Float32Array([-0, Number.NaN, 0, Number.NEGATIVE_INFINITY]);
-    for (const format of ['csr', 'bitmask', 'bsr', 'group'] as const) {
+    for (const format of ['csr', 'bitmask', 'bsr', 'group', 'nm'] as const) {
       const m = SparseMatrix.fromDense(w, 1, 4, { format });
       expect([...m.toDense()].map(String)).toEqual(['0', 'NaN', '0', '-Infinity']);
       expect(m.nonzeros).toBe(2);
@@ -137,7 +141,7 @@ describe('formats', () => {
       values: new Float32Array([2, 3, 1]),
     });
     const twice = { ...coo, rowIndices: [2, 0, 2], columnIndices: [3, 1, 3] };
-    expect(() => SparseMatrix.fromCOO(twice)).toThrow(/entries 0 and 2: both at row 2, column 3/);
+    expect(() => SparseMatrix.fromCOO(twice)).toThrow(/entry 2: .*row 2, column 3 twice; { sum: true }/);
     expect(SparseMatrix.fromCOO(twice, { sum: true }).toDense()[11]).toBe(4);
     expect(() => SparseMatrix.fromCOO({ ...coo, columnIndices: [3, 4, 0] })).toThrow(/columnIndices\[1\]/);
   });
@@ -160,61 +164,171 @@ describe('formats', () => {
 
   test('blocks of SciPy, ragged edges dropped', () => {
     const s = SparseMatrix.fromBSR({
-      ...{ rows: 3, cols: 3, block: [2, 2], pointers: [0, 1, 2], columnIndices: [0, 1] },
+      ...{ rows: 3, cols: 3, block: [2, 2], rowPointers: [0, 1, 2], columnIndices: [0, 1] },
       values: [1, 2, 3, 4, 5, 6, 7, 8],
     });
     expect([...s.toDense()]).toEqual([1, 2, 0, 3, 4, 0, 0, 0, 5]);
   });
 });
 
-describe('malformed structures', () => {
-  const valid = {
-    rows: 3,
-    cols: 8,
-    rowPointers: [0, 2, 2, 5],
-    columnIndices: [1, 6, 0, 3, 7],
-    values: [1, 2, 3, 4, 5],
-  };
-  const bad = [0x40000000, 0x80000000, 2 ** 32, 2 ** 53, -1, 0.5, Number.NaN, Number.POSITIVE_INFINITY, 8];
+test('balanced groups: as many inputs each, or filled up to k with zeros', () => {
+  const w = new Float32Array([1, 0, 2, 0, 4, 3, 0, 0]);
+  const made = (k?: number) => SparseMatrix.fromDense(w, 4, 2, { format: 'group', group: 2, k });
+  expect(() => made()).toThrow(/rows 2 to 3: expected 1 inputs, as in the first group .*, got 2/);
+  expect(() => made(0)).toThrow(/rows 0 to 1: expected at most 0 inputs, got 1/);
+  expect(() => made(3)).toThrow(/k: expected an integer from 0 to 2, got 3/);
+  expect(made(2).stored).toBe(8);
+  expect(made(2).toDense()).toEqual(w);
+});
 
-  test('2 000 mutations of an index, a pointer or a length are all refused', () => {
-    let refused = 0;
-    fc.assert(
-      fc.property(
-        fc.constantFrom('rowPointers', 'columnIndices', 'rows', 'cols', 'values' as const),
-        fc.nat(5),
-        fc.constantFrom(...bad),
-        fc.constantFrom('set', 'cut', 'add'),
-        (field, i, value, how) => {
-          const m = structuredClone(valid) as Record<string, number | number[]>;
-          const list = m[field];
-          if (!Array.isArray(list)) m[field] = value === 8 ? -8 : value;
-          else if (how === 'cut') list.pop();
-          else if (how === 'add') list.push(value);
-          else if (field === 'values') list.length = i % 5;
-          else list[i % list.length] = value;
-          // Sizes that fit by accident.
-          if (field === 'rows' && m.rows === 3) return;
-          expect(() => SparseMatrix.fromCSR(m as never)).toThrow(SparseFormatError);
-          refused++;
-        },
-      ),
-      { numRuns: 2000 },
+test('values that come quantized, or as bits', () => {
+  const csr = { rows: 2, cols: 3, rowPointers: [0, 1, 3], columnIndices: [1, 0, 2] };
+  const values = new Int8Array([100, -128, 3]);
+  const m = SparseMatrix.fromCSR({ ...csr, values }, { dtype: 'int8', scales: [0.5, 2] });
+  expect([...m.toDense()]).toEqual([0, 50, 0, -256, 0, 6]);
+  expect(m.dtype).toBe('int8');
+  const bits = SparseMatrix.fromCSR(
+    { ...csr, values: new Uint16Array([0x3c00, 0xc000, 0x7c00]) },
+    { dtype: 'float16' },
+  );
+  expect([...bits.toCSR().values]).toEqual([1, -2, Number.POSITIVE_INFINITY]);
+  for (const scales of [[1], [1, Number.NaN], [Number.POSITIVE_INFINITY, 1], [1, -1], ['1', 1]]) {
+    expect(() => SparseMatrix.fromCSR({ ...csr, values }, { dtype: 'int8', scales: scales as number[] })).toThrow(
+      SparseFormatError,
     );
-    expect(refused).toBeGreaterThan(1900);
+  }
+  expect(() => SparseMatrix.fromCSR({ ...csr, values }, { scales: [1, 1] })).toThrow(/scales/);
+});
+
+test('entries that are zero stay stored in CSR, and toCSR keeps them', () => {
+  const csr = { rows: 2, cols: 70000, rowPointers: [0, 2, 2], columnIndices: [3, 69999], values: [0, 7] };
+  const m = SparseMatrix.fromCSR(csr);
+  expect([m.nonzeros, m.stored]).toEqual([1, 2]);
+  expect(m.toCSR()).toEqual({
+    ...csr,
+    rowPointers: new Uint32Array([0, 2, 2]),
+    columnIndices: new Uint32Array([3, 69999]),
+    values: new Float32Array([0, 7]),
+  });
+});
+
+test('a matrix whose dense form would fit nowhere', () => {
+  const size = 2 ** 26;
+  const m = SparseMatrix.fromCOO({
+    rows: 2,
+    cols: size,
+    rowIndices: [1, 0],
+    columnIndices: [size - 1, 0],
+    values: [1, 2],
+  });
+  expect(m.toCSR().columnIndices).toEqual(new Uint32Array([0, size - 1]));
+  const square = { rows: 70000, cols: 70000, rowPointers: new Uint32Array(70001), columnIndices: [], values: [] };
+  expect(() => SparseMatrix.fromCSR(square).toDense()).toThrow(SparseFormatError);
+});
+
+describe('malformed structures', () => {
+  const coo = { rows: 3, cols: 8, rowIndices: [0, 0, 2], columnIndices: [1, 6, 0], values: [1, 2, 3] };
+  const csr = { rows: 3, cols: 8, rowPointers: [0, 2, 2, 5], columnIndices: [1, 6, 0, 3, 7], values: [1, 2, 3, 4, 5] };
+  const bsr = { ...csr, rows: 5, block: [2, 1], values: new Array(10).fill(1) };
+  const group = { rows: 3, cols: 8, group: 2, columnIndices: [1, 6, 0, 7], values: new Array(8).fill(1) };
+  const nm = { rows: 2, cols: 8, n: 2, m: 4, indices: new Uint8Array([0x44, 0x48]), values: new Array(8).fill(1) };
+  const bitmask = { rows: 3, cols: 6, mask: new Uint8Array([0b100001, 0, 0b111]), values: [1, 2, 3, 4, 5] };
+  const kinds: Record<string, [object, (m: never) => SparseMatrix]> = {
+    coo: [coo, (m) => SparseMatrix.fromCOO(m)],
+    csr: [csr, (m) => SparseMatrix.fromCSR(m)],
+    bsr: [bsr, (m) => SparseMatrix.fromBSR(m)],
+    group: [group, (m) => SparseMatrix.fromGroups(m)],
+    nm: [nm, (m) => SparseMatrix.fromNM(m)],
+    bitmask: [bitmask, (m) => SparseMatrix.fromBitmask(m)],
+  };
+  /** Wrong wherever they stand. */
+  const bad = [0x40000000, 0x80000000, 2 ** 32, 2 ** 53, -1, 0.5, Number.NaN, Number.POSITIVE_INFINITY];
+  const types = [
+    (a: ArrayLike<number>) => Array.from(a),
+    (a: ArrayLike<number>) => Int32Array.from(a),
+    (a: ArrayLike<number>) => Float64Array.from(a),
+  ];
+
+  test.each(Object.keys(kinds))('%s: sound as it stands, from any kind of array', (kind) => {
+    const [m, make] = kinds[kind];
+    for (const from of types) {
+      const copy = Object.entries(m).map(([k, v]) => [k, Array.isArray(v) && k !== 'block' ? from(v) : v]);
+      expect(make(Object.fromEntries(copy) as never).toDense()).toEqual(make(m as never).toDense());
+    }
   });
 
-  test('unsorted and repeated columns, sizes beyond memory, wrong types', () => {
-    expect(() => SparseMatrix.fromCSR({ ...valid, columnIndices: [6, 1, 0, 3, 7] })).toThrow(/ascending, unique/);
-    expect(() => SparseMatrix.fromCSR({ ...valid, columnIndices: [1, 1, 0, 3, 7] })).toThrow(/ascending, unique/);
-    expect(() => SparseMatrix.fromCSR({ ...valid, rows: 2 ** 31, cols: 2 ** 20 })).toThrow(/rows \* cols/);
+  test.each(Object.keys(kinds))(
+    '%s: 1 000 mutations of an entry, a size, a length or a type are all refused',
+    (kind) => {
+      const [valid, make] = kinds[kind];
+      let refused = 0;
+      fc.assert(
+        fc.property(
+          fc.constantFrom(...Object.keys(valid)),
+          fc.nat(20),
+          fc.constantFrom(...bad),
+          fc.constantFrom('set', 'cut', 'add', 'type', 'swap'),
+          fc.constantFrom(...types),
+          (field, i, value, how, from) => {
+            const m = structuredClone(valid) as Record<string, unknown>;
+            const list = m[field] as number[];
+            const bytes = list instanceof Uint8Array;
+            if (how === 'type')
+              m[field] = [undefined, null, '3', 3n, {}, [[1]], new DataView(new ArrayBuffer(8))][i % 7];
+            else if (typeof list === 'number') m[field] = value === 0x40000000 ? -8 : value;
+            else if (how === 'cut') m[field] = list.slice(0, -1);
+            else if (how === 'add') m[field] = bytes ? new Uint8Array([...list, 0]) : [...list, 0];
+            else if (field === 'values') m[field] = [...list].map((v, k) => (k === i % list.length ? `${v}` : v));
+            else if (kind === 'bitmask') (list as unknown as Uint8Array)[i % 3] ^= how === 'set' ? 0x40 : 1;
+            else if (kind === 'nm') (list as unknown as Uint8Array)[i % 2] = [0, 0x55, 0x46, 0x54, 0xff][i % 5];
+            else if (how === 'set' || kind === 'coo') {
+              list[i % list.length] = value;
+              if (Number.isInteger(value) && value <= 0x7fffffff && field !== 'block') m[field] = from(list);
+            } else list.reverse();
+            expect(
+              () => make(m as never),
+              JSON.stringify(m, (_, v) => (typeof v === 'bigint' ? `${v}` : v)),
+            ).toThrow(SparseFormatError);
+            refused++;
+          },
+        ),
+        { numRuns: 1000 },
+      );
+      expect(refused).toBe(1000);
+    },
+  );
+
+  test('unsorted and repeated columns, sizes past what is exact, wrong types', () => {
+    expect(() => SparseMatrix.fromCSR({ ...csr, columnIndices: [6, 1, 0, 3, 7] })).toThrow(/ascending, unique/);
+    expect(() => SparseMatrix.fromCSR({ ...csr, columnIndices: [1, 1, 0, 3, 7] })).toThrow(/ascending, unique/);
+    for (const [rows, cols] of [
+      [2 ** 31, 1],
+      [1, 2 ** 32],
+      [2 ** 53, 1],
+      [2 ** 31 - 1, 2 ** 31 - 1],
+    ]) {
+      for (const [, make] of Object.values(kinds)) {
+        expect(() => make({ ...csr, ...bsr, ...coo, ...nm, ...group, ...bitmask, rows, cols } as never)).toThrow(
+          SparseFormatError,
+        );
+      }
+      expect(() => SparseMatrix.fromDense([1], rows, cols)).toThrow(SparseFormatError);
+    }
     expect(() => SparseMatrix.fromCSR(null as never)).toThrow(TypeError);
-    expect(() => SparseMatrix.fromCSR({ ...valid, values: 5 as never })).toThrow(/m\.values/);
+    expect(() => SparseMatrix.fromCSR({ ...csr, values: 5 as never })).toThrow(/values: expected an array/);
     expect(() => SparseMatrix.fromDense(new Float32Array(5), 2, 3)).toThrow(RangeError);
     expect(() => SparseMatrix.fromDense('123456' as never, 2, 3)).toThrow(TypeError);
     expect(() => SparseMatrix.fromDense([1], 1, 1, { format: 'ell' as never })).toThrow(/"format"/);
+    expect(() => SparseMatrix.fromDense([1], 1, 1, { dtype: 'f8' as never })).toThrow(/"dtype"/);
     expect(() => SparseMatrix.fromDense([1], 1, 1, { format: 'nm', n: 4, m: 4 })).toThrow(/below m/);
     expect(() => SparseMatrix.fromDense([1], 1, 1, { format: 'bsr', block: [0, 1] })).toThrow(/block/);
+  });
+
+  test('an array that changes while it is read is read once', () => {
+    let reads = 0;
+    const columnIndices = [1, 6, 0, 3, 7];
+    Object.defineProperty(columnIndices, 4, { get: () => (reads++ ? 0x40000000 : 7), enumerable: true });
+    expect(SparseMatrix.fromCSR({ ...csr, columnIndices }).toCSR().columnIndices[4]).toBe(7);
   });
 });
 
@@ -246,12 +360,14 @@ describe.each(ISAS)('operators, %s', (isa) => {
     const [rows, cols] = [21, 35];
     const w = pruned(rows, cols, 0.3, 3, [4, 1]);
     const bias = randf(rows, 4);
-    const formats: SparseOptions[] = [{}, { format: 'bsr' }, { format: 'group' }, { format: 'bitmask' }];
+    const formats: SparseOptions[] = [{}, { format: 'bsr' }, { format: 'group', k: 35 }, { format: 'bitmask' }];
+    formats.push({ dtype: 'float16' }, { dtype: 'int8' });
     for (const options of formats) {
       const m = SparseMatrix.fromDense(w, rows, cols, options);
+      const exact = m.toDense(); // rounded, where values are stored in fewer bits
       for (const columns of [0, 1, 2, 4, 5, 16, 49, 70]) {
         const x = randf(cols * columns, columns + 1);
-        const want = product(w, x, rows, cols, columns, bias);
+        const want = product(exact, x, rows, cols, columns, bias);
         const limits = { bias, min: -1, max: 2 };
         expectClose(engine.spmm(m, x, limits), want, tolerance(cols), `features, ${columns}`);
         const tokens = engine.spmm(m, transposed(x, cols, columns), { ...limits, layout: 'tokens' });
@@ -292,17 +408,35 @@ describe.each(ISAS)('operators, %s', (isa) => {
   });
 
   test('sddmm', () => {
-    const p = SparseMatrix.fromDense(pruned(9, 12, 0.4, 8, [4, 4]), 9, 12, { format: 'bsr', block: [4, 4] });
-    const [a, b] = [randf(9 * 6, 1), randf(12 * 6, 2)];
-    const got = engine.sddmm(p, a, b, { scale: 2 });
-    const dense = p.toDense();
-    const want = dense.map((v, i) => {
-      if (v === 0) return 0;
-      let sum = 0;
-      for (let k = 0; k < 6; k++) sum += a[Math.floor(i / 12) * 6 + k] * b[(i % 12) * 6 + k];
-      return 2 * sum;
-    });
-    expectClose(got.toDense(), want, 1e-5);
+    const [a, b] = [randf(9 * 6, 1), randf(11 * 6, 2)];
+    const w = pruned(9, 11, 0.4, 8, [4, 4]);
+    const formats: SparseOptions[] = [
+      { format: 'csr' },
+      { format: 'bsr', block: [4, 4] },
+      { format: 'bsr', block: [2, 1] },
+      { format: 'bitmask' },
+    ];
+    let p = SparseMatrix.fromDense(w, 9, 11);
+    for (const options of formats) {
+      p = SparseMatrix.fromDense(w, 9, 11, options);
+      const got = engine.sddmm(p, a, b, { scale: 2 });
+      // Blocks of 2x1 hold rows that the pattern has not; blocks of 4x4 are the pattern's own.
+      const stored = SparseMatrix.fromDense(w, 9, 11, options.block?.[0] === 2 ? options : {});
+      const places = engine.sddmm(stored, new Float32Array(9).fill(1), new Float32Array(11).fill(1)).toDense();
+      const want = w.map((_, i) => {
+        let sum = 0;
+        for (let k = 0; k < 6; k++) sum += a[Math.floor(i / 11) * 6 + k] * b[(i % 11) * 6 + k];
+        return 2 * sum * places[i];
+      });
+      expectClose(got.toDense(), want, 1e-5);
+      expect(got.format).toBe(options.format === 'bitmask' ? 'csr' : options.format);
+    }
+    // Places whose product is 0 stay in the pattern.
+    const none = engine.sddmm(engine.sddmm(p, new Float32Array(9), new Float32Array(11)), a, b, { scale: 2 });
+    expect(none.nonzeros).toBe(p.nonzeros);
+    const empty = SparseMatrix.fromDense([], 0, 4);
+    expect(engine.sddmm(empty, new Float32Array(0), new Float32Array(12)).stored).toBe(0);
+    expect(() => engine.sddmm({} as never, a, b)).toThrow(/"pattern" expected a SparseMatrix/);
     expect(() => engine.sddmm(p, a, b.subarray(6))).toThrow(/"b"/);
     expect(() => engine.sddmm(p, a.subarray(1), b)).toThrow(/"a"/);
   });

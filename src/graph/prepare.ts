@@ -7,7 +7,6 @@ export { OPS } from '../ops/index.ts';
 export { ancestorsOf, checkInputs, NeedsValue, opOf, specialize } from './infer.ts';
 export { host } from './lower/host.ts';
 export { optimise } from './passes.ts';
-export { draft } from './plan.ts';
-export { Weights } from './weights.ts';
+export { Plans } from './plans.ts';
 
 export type Prepare = typeof import('./prepare.ts');

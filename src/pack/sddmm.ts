@@ -3,22 +3,17 @@
  *
  *     [rows + 1] u32 pointers   [entries] u32 columns
  */
-import { type CsrMatrix, validateCSR } from './csr.ts';
-
 export interface PackedPattern {
   readonly rows: number;
-  readonly cols: number;
   readonly entries: number;
   /** To be copied into WebAssembly memory. */
   readonly data: Uint8Array;
 }
 
-/** @throws SparseFormatError */
-export function packPattern(m: CsrMatrix): PackedPattern {
-  validateCSR(m);
-  const entries = m.columnIndices.length;
-  const data = new Uint32Array(m.rows + 1 + entries);
-  data.set(m.rowPointers);
-  data.set(m.columnIndices, m.rows + 1);
-  return { rows: m.rows, cols: m.cols, entries, data: new Uint8Array(data.buffer) };
+/** @param pointers, columns of a checked matrix: row r holds entries pointers[r] to pointers[r + 1] */
+export function packPattern(pointers: ArrayLike<number>, columns: ArrayLike<number>): PackedPattern {
+  const data = new Uint32Array(pointers.length + columns.length);
+  data.set(pointers);
+  data.set(columns, pointers.length);
+  return { rows: pointers.length - 1, entries: columns.length, data: new Uint8Array(data.buffer) };
 }

@@ -1,5 +1,5 @@
 /** The sparse product from the compressed rows themselves: what is not stored is not multiplied. */
-import type { CsrMatrix } from '../pack/csr.ts';
+import type { CsrMatrix } from '../sparse/types.ts';
 import { clamp } from './dense.ts';
 
 /** Y[rows][columns] = clamp(W X[cols][columns] + bias), in f64 with one rounding at the store. */

@@ -1,4 +1,4 @@
-import type { CsrMatrix } from '../pack/csr.ts';
+import type { CsrMatrix } from '../sparse/types.ts';
 
 /** scale (A B^T) at the pattern's places, in f64 with one rounding each. */
 export function referenceSDDMM(

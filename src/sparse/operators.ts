@@ -15,14 +15,11 @@ import { packGemv } from '../pack/dense.ts';
 import { packPattern } from '../pack/sddmm.ts';
 import { packSpmm } from '../pack/spmm.ts';
 import { packSpmv } from '../pack/spmv.ts';
-import { SparseMatrix } from './matrix.ts';
-
-/** A dense matrix [rows][cols]; its zeros are looked for. */
-export interface DenseMatrix {
-  readonly data: Float32Array;
-  readonly rows: number;
-  readonly cols: number;
-}
+import { Bsr } from './bsr.ts';
+import { Csr } from './csr.ts';
+import { fromParts, partsOf, SparseMatrix } from './matrix.ts';
+import type { Pattern } from './pattern.ts';
+import type { DenseMatrix } from './types.ts';
 
 export interface SpmmOptions {
   /** [rows], added before the limits. */
@@ -62,8 +59,9 @@ export class SpmmOperator {
   /** Name of the kernel that does the work, and its weight format. */
   readonly kernel: string;
   readonly format: string;
-  /** Bytes of packed weights. */
+  /** Bytes of packed weights, and of all memory that the operator holds. */
   readonly weightBytes: number;
+  bytes = 0;
   private readonly host: OperatorHost;
   private readonly blocks: number[] = [];
   private readonly x: number;
@@ -74,7 +72,7 @@ export class SpmmOperator {
   /** @internal Made by Engine.prepare. */
   constructor(host: OperatorHost, w: SparseMatrix | DenseMatrix, options: PrepareOptions) {
     host.check();
-    const { rows, cols, dense } = weightsOf(w);
+    const { rows, cols } = sizesOf(w);
     const { columns, layout = 'features', bias, min = -Infinity, max = Infinity } = options ?? {};
     checkOptions(rows, columns, layout, bias, min, max);
     this.host = host;
@@ -85,6 +83,7 @@ export class SpmmOperator {
     try {
       this.x = this.alloc(4 * cols * columns);
       this.y = this.alloc(4 * rows * columns);
+      const dense = w instanceof SparseMatrix ? w.toDense() : w.data;
       const few = columns <= FEW && (layout === 'tokens' || columns === 1);
       const limits = { min, max };
       const plan = few ? this.few(dense, bias, limits) : this.many(dense, bias, limits);
@@ -160,6 +159,7 @@ export class SpmmOperator {
   private alloc(bytes: number): number {
     const at = this.host.arena.alloc(bytes);
     this.blocks.push(at);
+    this.bytes += bytes;
     return at;
   }
 
@@ -223,7 +223,8 @@ export function spmm(
   x: Float32Array,
   options: SpmmOptions & { columns?: number; out?: Float32Array } = {},
 ): Float32Array {
-  const { cols } = weightsOf(w);
+  host.check();
+  const { cols } = sizesOf(w);
   checkArray('x', x);
   const columns = options.columns ?? (cols ? x.length / cols : 0);
   if (!Number.isInteger(columns)) throw new ArgumentRangeError('x', `a multiple of ${cols} values`, x);
@@ -237,7 +238,7 @@ export function spmm(
 
 /**
  * One sampled product: engine.sddmm.
- * @returns scale (A B^T) at the places where `pattern` is not zero, as CSR
+ * @returns scale (A B^T) at the places that `pattern` stores, in its format (csr or bsr); other formats: csr, at its nonzeros
  */
 export function sddmm(
   host: OperatorHost,
@@ -247,46 +248,78 @@ export function sddmm(
   { scale = 1 }: { scale?: number } = {},
 ): SparseMatrix {
   host.check();
-  if (!(pattern instanceof SparseMatrix)) throw new ArgumentTypeError('pattern', 'a SparseMatrix', pattern);
+  const given = partsOf(pattern, 'pattern').pattern;
   checkArray('a', a);
-  const { rows, cols } = pattern;
-  const d = rows ? a.length / rows : 0;
-  if (!Number.isInteger(d)) throw new ArgumentRangeError('a', `a multiple of ${rows} values`, a);
+  checkArray('b', b);
+  const { rows, cols } = given;
+  const d = rows ? a.length / rows : cols ? b.length / cols : 0;
+  if (!Number.isInteger(d))
+    throw new ArgumentRangeError(rows ? 'a' : 'b', `a multiple of ${rows || cols} values`, rows ? a : b);
+  checkArray('a', a, rows * d);
   checkArray('b', b, cols * d);
   if (typeof scale !== 'number' || Number.isNaN(scale)) throw new ArgumentRangeError('scale', 'a number', scale);
-  const csr = pattern.toCSR();
-  const packed = packPattern(csr);
+  const places = given instanceof Csr || given instanceof Bsr ? given : Csr.from(pattern.toCSR());
+  const { pointers, columns, slots } = rowLists(places);
+  const packed = packPattern(pointers, columns);
   const blocks: number[] = [];
-  const put = (data: Float32Array | Uint8Array) => {
-    const at = host.arena.alloc(data.byteLength);
+  const alloc = (bytes: number) => {
+    const at = host.arena.alloc(bytes);
     blocks.push(at);
+    return at;
+  };
+  const put = (data: Float32Array | Uint8Array) => {
+    const at = alloc(data.byteLength);
     const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
     host.arena.view('uint8', at, bytes.length).set(bytes);
     return at;
   };
   try {
     const at = put(packed.data);
-    const io = { a: put(a), b: put(b), y: put(new Float32Array(packed.entries)), d, scale };
+    const io = { a: put(a), b: put(b), y: alloc(4 * packed.entries), d, scale };
     host.guard(host.bind(sddmmCalls(packed, at, io)));
-    return pattern.withValues(csr, host.arena.view('float32', io.y, packed.entries).slice());
+    const y = host.arena.view('float32', io.y, packed.entries);
+    const values = slots ? new Float32Array(places.stored) : y.slice();
+    slots?.forEach((slot, e) => {
+      values[slot] = y[e];
+    });
+    return fromParts(places, { type: 'float32', data: values });
   } finally {
-    for (const at of blocks) host.arena.release(at);
+    for (const block of blocks) host.arena.release(block);
   }
 }
 
-function weightsOf(w: SparseMatrix | DenseMatrix): { rows: number; cols: number; dense: Float32Array } {
-  if (w instanceof SparseMatrix) return { rows: w.rows, cols: w.cols, dense: w.toDense() };
+/** The places of a pattern row by row; `slots` says where each is stored, undefined: in this order. */
+function rowLists(p: Pattern): { pointers: Uint32Array; columns: ArrayLike<number>; slots?: Uint32Array } {
+  if (p instanceof Csr) return { pointers: p.pointers, columns: p.indices };
+  const pointers = new Uint32Array(p.rows + 1);
+  p.visit((_, row) => {
+    pointers[row + 1]++;
+  });
+  for (let r = 0; r < p.rows; r++) pointers[r + 1] += pointers[r];
+  const next = pointers.slice();
+  const columns = new Uint32Array(pointers[p.rows]);
+  const slots = new Uint32Array(pointers[p.rows]);
+  p.visit((slot, row, col) => {
+    slots[next[row]] = slot;
+    columns[next[row]++] = col;
+  });
+  return { pointers, columns, slots };
+}
+
+/** @throws ArgumentTypeError, ArgumentRangeError unless `w` is a matrix */
+function sizesOf(w: SparseMatrix | DenseMatrix): { rows: number; cols: number } {
+  if (w instanceof SparseMatrix) return w;
   if (typeof w !== 'object' || w === null)
     throw new ArgumentTypeError('w', 'a SparseMatrix or { data, rows, cols }', w);
-  const { rows, cols, data } = w;
+  const { rows, cols } = w;
   for (const [name, n] of [
     ['w.rows', rows],
     ['w.cols', cols],
   ] as const) {
     if (!Number.isInteger(n) || n < 0) throw new ArgumentRangeError(name, 'an integer >= 0', n);
   }
-  checkArray('w.data', data, rows * cols);
-  return { rows, cols, dense: data };
+  checkArray('w.data', w.data, rows * cols);
+  return { rows, cols };
 }
 
 function checkArray(name: string, array: unknown, length?: number): asserts array is Float32Array {
