@@ -5,9 +5,9 @@ import type { KernelCall } from './kernel/call.ts';
 import { instantiate, type KernelInstance, type Kernels, toModule, type WasmSource } from './kernel/instance.ts';
 import { chooseIsa, type Isa } from './kernel/isa.ts';
 import { Arena } from './memory/arena.ts';
+import type { Operand } from './sparse/composite.ts';
 import type { SparseMatrix } from './sparse/matrix.ts';
 import { type PrepareOptions, SpmmOperator, type SpmmOptions, sddmm, spmm } from './sparse/operators.ts';
-import type { DenseMatrix } from './sparse/types.ts';
 
 export interface EngineOptions {
   /** Pins the instruction set. Left out: relaxed where the JavaScript engine has it, else simd128. */
@@ -120,7 +120,7 @@ export class Engine {
    * @throws ArgumentTypeError, ArgumentRangeError before any kernel runs; OutOfMemoryError, after which the engine is usable
    */
   spmm(
-    w: SparseMatrix | DenseMatrix,
+    w: Operand,
     x: Float32Array,
     options: SpmmOptions & { columns?: number; out?: Float32Array } = {},
   ): Float32Array {
@@ -128,11 +128,7 @@ export class Engine {
   }
 
   /** y = clamp(W x + bias) for one column x[cols] -> y[rows]. Throws as spmm() does. */
-  spmv(
-    w: SparseMatrix | DenseMatrix,
-    x: Float32Array,
-    options: Omit<SpmmOptions, 'layout'> & { out?: Float32Array } = {},
-  ): Float32Array {
+  spmv(w: Operand, x: Float32Array, options: Omit<SpmmOptions, 'layout'> & { out?: Float32Array } = {}): Float32Array {
     return spmm(this, w, x, { ...options, columns: 1 });
   }
 
@@ -148,7 +144,7 @@ export class Engine {
   }
 
   /** Packs W for so many columns, to be run many times without further memory. Throws as spmm() does. */
-  prepare(w: SparseMatrix | DenseMatrix, options: PrepareOptions): SpmmOperator {
+  prepare(w: Operand, options: PrepareOptions): SpmmOperator {
     return new SpmmOperator(this, w, options);
   }
 

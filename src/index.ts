@@ -26,6 +26,7 @@ export {
   type Results,
   type StepProfile,
 } from './model.ts';
+export { Composite, type Operand } from './sparse/composite.ts';
 export { SparseMatrix } from './sparse/matrix.ts';
 export type { PrepareOptions, SpmmOperator, SpmmOptions } from './sparse/operators.ts';
 export type {

@@ -14,6 +14,8 @@ export interface SpmmIo {
   readonly columns: number;
   readonly min: number;
   readonly max: number;
+  /** Adds to what Y holds; the bias is then left out. */
+  readonly add?: boolean;
 }
 
 /**
@@ -35,7 +37,7 @@ export function spmmCalls(p: PackedSpmm, at: number, io: SpmmIo): KernelCall[] {
       at + s.to,
       s.clamp ? io.min : -Infinity,
       s.clamp ? io.max : Infinity,
-      Number(s.input > 0),
+      Number(s.input > 0 || (io.add ?? false)),
     ],
   }));
 }

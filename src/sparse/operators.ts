@@ -7,7 +7,7 @@ import type { Kernels } from '../kernel/instance.ts';
 import { packPanelsCalls, packTokensCalls, unpackTokensCalls } from '../kernel/layout.ts';
 import { sddmmCalls } from '../kernel/sddmm.ts';
 import { chooseFormat, chooseSpmv } from '../kernel/select.ts';
-import { spmmCalls } from '../kernel/spmm.ts';
+import { type SpmmIo, spmmCalls } from '../kernel/spmm.ts';
 import { spmvCalls, spmvScratch } from '../kernel/spmv.ts';
 import { VARIANTS } from '../kernel/variants.ts';
 import type { Arena } from '../memory/arena.ts';
@@ -16,6 +16,7 @@ import { packPattern } from '../pack/sddmm.ts';
 import { packSpmm } from '../pack/spmm.ts';
 import { packSpmv } from '../pack/spmv.ts';
 import { Bsr } from './bsr.ts';
+import { Composite, type Operand } from './composite.ts';
 import { Csr } from './csr.ts';
 import { fromParts, partsOf, SparseMatrix } from './matrix.ts';
 import type { Pattern } from './pattern.ts';
@@ -46,6 +47,22 @@ export interface OperatorHost {
   check(): void;
 }
 
+interface Limits {
+  readonly min: number;
+  readonly max: number;
+}
+const OPEN: Limits = { min: -Infinity, max: Infinity };
+
+/** X in panels, Y in panels or plain. */
+type PanelIo = Omit<SpmmIo, 'columns' | keyof Limits>;
+
+interface Product {
+  readonly kernel: string;
+  readonly format: string;
+  readonly weightBytes: number;
+  readonly calls: KernelCall[];
+}
+
 /** Up to so many columns run with outputs in lanes: a panel would be mostly empty. */
 const FEW = 4;
 const LANES = 16;
@@ -70,7 +87,7 @@ export class SpmmOperator {
   private disposed = false;
 
   /** @internal Made by Engine.prepare. */
-  constructor(host: OperatorHost, w: SparseMatrix | DenseMatrix, options: PrepareOptions) {
+  constructor(host: OperatorHost, w: Operand, options: PrepareOptions) {
     host.check();
     const { rows, cols } = sizesOf(w);
     const { columns, layout = 'features', bias, min = -Infinity, max = Infinity } = options ?? {};
@@ -83,10 +100,9 @@ export class SpmmOperator {
     try {
       this.x = this.alloc(4 * cols * columns);
       this.y = this.alloc(4 * rows * columns);
-      const dense = w instanceof SparseMatrix ? w.toDense() : w.data;
-      const few = columns <= FEW && (layout === 'tokens' || columns === 1);
       const limits = { min, max };
-      const plan = few ? this.few(dense, bias, limits) : this.many(dense, bias, limits);
+      const few = columns <= FEW && (layout === 'tokens' || columns === 1) && !(w instanceof Composite);
+      const plan = few ? this.few(w, bias, limits) : this.many(w, bias, limits);
       this.kernel = plan.kernel;
       this.format = plan.format;
       this.weightBytes = plan.weightBytes;
@@ -170,8 +186,9 @@ export class SpmmOperator {
   }
 
   /** Outputs in lanes. */
-  private few(dense: Float32Array, bias: Float32Array | undefined, limits: { min: number; max: number }) {
+  private few(w: SparseMatrix | DenseMatrix, bias: Float32Array | undefined, limits: Limits): Product {
     const { rows, cols, columns: tokens, x, y } = this;
+    const dense = w instanceof SparseMatrix ? w.toDense() : w.data;
     const { format } = chooseSpmv(dense, rows, cols, tokens);
     if (format === 'dense') {
       const packed = packGemv(dense, rows, cols, bias);
@@ -185,41 +202,87 @@ export class SpmmOperator {
   }
 
   /** Columns in lanes. */
-  private many(dense: Float32Array, bias: Float32Array | undefined, limits: { min: number; max: number }) {
-    const { rows, cols, columns, x, y, host } = this;
-    const choice = chooseFormat(host, 'all', dense, rows, cols, columns);
-    const packed = packSpmm(dense, rows, cols, VARIANTS.find((v) => v.name === choice.variant)!, bias);
-    const panels = Math.ceil(columns / LANES);
-    const xPanelStride = 4 * LANES * cols + 64;
-    const xPanels = this.alloc(panels * xPanelStride);
-    const into = { y: xPanels, lanes: LANES as 16, panelStride: xPanelStride };
-    const at = this.put(packed);
-    const facts = { kernel: choice.variant, format: choice.format, weightBytes: packed.bytes };
+  private many(w: Operand, bias: Float32Array | undefined, limits: Limits) {
+    const { rows, cols, columns, x, y } = this;
+    const from = this.panels(cols);
+    const into = { x, y: from.x, lanes: LANES as 16, panelStride: from.xPanelStride };
     if (this.layout === 'features') {
-      const io = { x: xPanels, xPanelStride, y, yPanelStride: 4 * LANES, yChannelStride: 4 * columns, columns };
-      const calls = [
-        ...packPanelsCalls({ ...into, x, channels: cols, pixels: columns }),
-        ...spmmCalls(packed, at, { ...io, ...limits }),
-      ];
-      return { ...facts, calls };
+      const to = { y, yPanelStride: 4 * LANES, yChannelStride: 4 * columns };
+      const { calls, ...facts } = this.product(w, { ...from, ...to }, bias, limits, false);
+      return { ...facts, calls: [...packPanelsCalls({ ...into, channels: cols, pixels: columns }), ...calls] };
     }
-    const yPanelStride = 4 * LANES * rows + 64;
-    const yPanels = this.alloc(panels * yPanelStride);
-    const io = { x: xPanels, xPanelStride, y: yPanels, yPanelStride, yChannelStride: 4 * LANES, columns };
-    const from = { x: yPanels, lanes: LANES, panelStride: yPanelStride };
-    const calls = [
-      ...packTokensCalls({ ...into, x, tokens: columns, features: cols }),
-      ...spmmCalls(packed, at, { ...io, ...limits }),
-      ...unpackTokensCalls({ ...from, y, tokens: columns, features: rows }),
-    ];
-    return { ...facts, calls };
+    const made = this.panels(rows);
+    const to = { y: made.x, yPanelStride: made.xPanelStride, yChannelStride: 4 * LANES };
+    const { calls, ...facts } = this.product(w, { ...from, ...to }, bias, limits, false);
+    const out = { x: made.x, y, tokens: columns, features: rows, lanes: LANES, panelStride: made.xPanelStride };
+    return {
+      ...facts,
+      calls: [...packTokensCalls({ ...into, tokens: columns, features: cols }), ...calls, ...unpackTokensCalls(out)],
+    };
+  }
+
+  /** Panels of so many channels. */
+  private panels(channels: number): { x: number; xPanelStride: number } {
+    const xPanelStride = 4 * LANES * channels + 64;
+    return { x: this.alloc(Math.ceil(this.columns / LANES) * xPanelStride), xPanelStride };
+  }
+
+  /** Y = clamp(W X + bias), or Y = clamp(Y + W X), from panels. */
+  private product(w: Operand, io: PanelIo, bias: Float32Array | undefined, limits: Limits, add: boolean): Product {
+    if (!(w instanceof Composite)) return this.matrix(w, io, bias, limits, add);
+    const { parts } = w;
+    const made: Product[] = [];
+    if (w.kind === 'product') {
+      let from = { x: io.x, xPanelStride: io.xPanelStride };
+      for (let i = parts.length - 1; i > 0; i--) {
+        const next = this.panels(parts[i].rows);
+        const to = { y: next.x, yPanelStride: next.xPanelStride, yChannelStride: 4 * LANES };
+        made.push(this.product(parts[i], { ...from, ...to }, undefined, OPEN, false));
+        from = next;
+      }
+      made.push(this.product(parts[0], { ...io, ...from }, bias, limits, add));
+    } else if (w.kind === 'sum') {
+      parts.forEach((part, i) => {
+        const last = i === parts.length - 1;
+        made.push(this.product(part, io, i ? undefined : bias, last ? limits : OPEN, add || i > 0));
+      });
+    } else {
+      let [row, col] = [0, 0];
+      for (const part of parts) {
+        const at = { ...io, x: io.x + 4 * LANES * col, y: io.y + io.yChannelStride * row };
+        made.push(this.product(part, at, bias?.subarray(row, row + part.rows), limits, add));
+        row += part.rows;
+        col += part.cols;
+      }
+    }
+    return {
+      kernel: w.kind,
+      format: made.map((m) => m.format).join(' '),
+      weightBytes: made.reduce((n, m) => n + m.weightBytes, 0),
+      calls: made.flatMap((m) => m.calls),
+    };
+  }
+
+  private matrix(
+    w: SparseMatrix | DenseMatrix,
+    io: PanelIo,
+    bias: Float32Array | undefined,
+    limits: Limits,
+    add: boolean,
+  ): Product {
+    const { rows, cols } = sizesOf(w);
+    const dense = w instanceof SparseMatrix ? w.toDense() : w.data;
+    const choice = chooseFormat(this.host, 'all', dense, rows, cols, this.columns);
+    const packed = packSpmm(dense, rows, cols, VARIANTS.find((v) => v.name === choice.variant)!, bias);
+    const calls = spmmCalls(packed, this.put(packed), { ...io, columns: this.columns, ...limits, add });
+    return { kernel: choice.variant, format: choice.format, weightBytes: packed.bytes, calls };
   }
 }
 
 /** One product: engine.spmm. */
 export function spmm(
   host: OperatorHost,
-  w: SparseMatrix | DenseMatrix,
+  w: Operand,
   x: Float32Array,
   options: SpmmOptions & { columns?: number; out?: Float32Array } = {},
 ): Float32Array {
@@ -307,10 +370,10 @@ function rowLists(p: Pattern): { pointers: Uint32Array; columns: ArrayLike<numbe
 }
 
 /** @throws ArgumentTypeError, ArgumentRangeError unless `w` is a matrix */
-function sizesOf(w: SparseMatrix | DenseMatrix): { rows: number; cols: number } {
-  if (w instanceof SparseMatrix) return w;
+function sizesOf(w: Operand): { rows: number; cols: number } {
+  if (w instanceof SparseMatrix || w instanceof Composite) return w;
   if (typeof w !== 'object' || w === null)
-    throw new ArgumentTypeError('w', 'a SparseMatrix or { data, rows, cols }', w);
+    throw new ArgumentTypeError('w', 'a SparseMatrix, a Composite or { data, rows, cols }', w);
   const { rows, cols } = w;
   for (const [name, n] of [
     ['w.rows', rows],

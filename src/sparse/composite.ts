@@ -1,0 +1,138 @@
+/**
+ * Weights that are sums and products of matrices, run as one operator: low rank U(V x), dense times sparse (DSFormer), sparse
+ * plus low rank (Sparse-IFT's doped layers), 2:4 plus block sums (AST's SLoRB). What lies between never leaves the engine's memory.
+ */
+import { ArgumentRangeError, ArgumentTypeError } from '../errors.ts';
+import { SparseMatrix } from './matrix.ts';
+import type { DenseMatrix } from './types.ts';
+
+/** What operators multiply with. */
+export type Operand = SparseMatrix | DenseMatrix | Composite;
+
+type Kind = 'product' | 'sum' | 'diagonal';
+
+/** A matrix [rows][cols] made of others; immutable, and as large as its parts. */
+export class Composite {
+  readonly rows: number;
+  readonly cols: number;
+  /** product: applied from the last to the first; sum: all to the same x; diagonal: each to its own share of x. */
+  readonly kind: Kind;
+  readonly parts: readonly Operand[];
+
+  private constructor(kind: Kind, parts: readonly Operand[], rows: number, cols: number) {
+    this.kind = kind;
+    this.parts = Object.freeze([...parts]);
+    this.rows = rows;
+    this.cols = cols;
+  }
+
+  /**
+   * parts[0] parts[1] …: y = parts[0] (parts[1] (… x)).
+   * @throws ArgumentRangeError where one does not fit the next
+   */
+  static product(...parts: Operand[]): Composite {
+    checkParts(parts);
+    for (let i = 1; i < parts.length; i++) {
+      if (parts[i].rows !== parts[i - 1].cols) {
+        throw new ArgumentRangeError(`parts[${i}]`, `${parts[i - 1].cols} rows`, parts[i].rows);
+      }
+    }
+    return new Composite('product', parts, parts[0].rows, parts[parts.length - 1].cols);
+  }
+
+  /**
+   * parts[0] + parts[1] + …
+   * @throws ArgumentRangeError unless all are of one size
+   */
+  static sum(...parts: Operand[]): Composite {
+    checkParts(parts);
+    const { rows, cols } = parts[0];
+    parts.forEach((p, i) => {
+      if (p.rows !== rows || p.cols !== cols) {
+        throw new ArgumentRangeError(`parts[${i}]`, `${rows} x ${cols}`, `${p.rows} x ${p.cols}`);
+      }
+    });
+    return new Composite('sum', parts, rows, cols);
+  }
+
+  /** Block-diagonal: part i maps its share of the inputs, in order, to its share of the outputs. */
+  static diagonal(...parts: Operand[]): Composite {
+    checkParts(parts);
+    const sum = (of: 'rows' | 'cols') => parts.reduce((n, p) => n + p[of], 0);
+    return new Composite('diagonal', parts, sum('rows'), sum('cols'));
+  }
+
+  /** U V: y = U (V x), with U [rows][rank] and V [rank][cols]. */
+  static lowRank(u: Operand, v: Operand): Composite {
+    return Composite.product(u, v);
+  }
+
+  /**
+   * DSFormer's dense times sparse (arXiv 2312.13211): the inputs in blocks, each with a small dense basis; the outputs are sparse
+   * combinations of all bases' results.
+   * @param s [rows][sum of the bases' rows], a few nonzeros a row
+   * @param bases [r][inputs of the block] each
+   */
+  static denseSparse(s: Operand, bases: readonly Operand[]): Composite {
+    return Composite.product(s, Composite.diagonal(...bases));
+  }
+
+  /**
+   * AST's SLoRB (arXiv 2407.20584): W + B P, where P adds up `group` consecutive inputs.
+   * @param b [rows][ceil(cols / group)]
+   */
+  static slorb(w: Operand, b: Operand, group = 64): Composite {
+    checkParts([w, b]);
+    if (!Number.isInteger(group) || group < 1) throw new ArgumentRangeError('group', 'an integer >= 1', group);
+    const sums = Math.ceil(w.cols / group);
+    const p = SparseMatrix.fromCSR({
+      rows: sums,
+      cols: w.cols,
+      rowPointers: Uint32Array.from({ length: sums + 1 }, (_, i) => Math.min(i * group, w.cols)),
+      columnIndices: Uint32Array.from({ length: w.cols }, (_, i) => i),
+      values: new Float32Array(w.cols).fill(1),
+    });
+    return Composite.sum(w, Composite.product(b, p));
+  }
+
+  /** The matrix it stands for, [rows][cols], row-major, summed in f64. */
+  toDense(): Float32Array {
+    return Float32Array.from(expand(this));
+  }
+}
+
+function checkParts(parts: readonly Operand[]): void {
+  if (!parts.length) throw new ArgumentRangeError('parts', 'at least one', parts);
+  parts.forEach((p, i) => {
+    const ok = p instanceof SparseMatrix || p instanceof Composite || (p as DenseMatrix)?.data instanceof Float32Array;
+    if (!ok) throw new ArgumentTypeError(`parts[${i}]`, 'a SparseMatrix, a Composite or { data, rows, cols }', p);
+  });
+}
+
+function expand(w: Operand): ArrayLike<number> {
+  if (w instanceof SparseMatrix) return w.toDense();
+  if (!(w instanceof Composite)) return w.data;
+  const { rows, cols, parts } = w;
+  if (w.kind === 'product') {
+    return parts.slice(1).reduce((left: ArrayLike<number>, part, i) => {
+      const inner = parts[i].cols;
+      const right = expand(part);
+      return Float64Array.from({ length: rows * part.cols }, (_, at) => {
+        const [r, c] = [Math.floor(at / part.cols), at % part.cols];
+        let sum = 0;
+        for (let k = 0; k < inner; k++) sum += left[r * inner + k] * right[k * part.cols + c];
+        return sum;
+      });
+    }, expand(parts[0]));
+  }
+  const out = new Float64Array(rows * cols);
+  let [row, col] = [0, 0];
+  for (const part of parts) {
+    const dense = expand(part);
+    for (let i = 0; i < dense.length; i++) {
+      out[(row + Math.floor(i / part.cols)) * cols + col + (i % part.cols)] += dense[i];
+    }
+    if (w.kind === 'diagonal') [row, col] = [row + part.rows, col + part.cols];
+  }
+  return out;
+}
