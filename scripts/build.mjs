@@ -69,6 +69,7 @@ await Promise.all([
   bundle('workerd', { 'index.workerd': 'src/index.ts' }, { splitting: false }),
   bundle('inline', { inline: 'src/index.ts' }, { splitting: false }),
   bundle('core', { core: 'src/index.ts' }),
+  bundle('files', { npy: 'src/npy/index.ts', mtx: 'src/mtx/index.ts' }),
   bundle(
     'cli',
     { cli: 'src/cli/main.ts' },

@@ -69,6 +69,16 @@ export class SparseFormatError extends SparsimdError {
   }
 }
 
+/** A data file (.npy, .npz, .mtx) is truncated, corrupt or of a kind that is not read. `where` names the place. */
+export class FileFormatError extends SparsimdError {
+  readonly where: string;
+  constructor(where: string, message: string, options?: ErrorOptions) {
+    super('FILE_FORMAT', `${where}: ${message}`, options);
+    this.name = 'FileFormatError';
+    this.where = where;
+  }
+}
+
 /** The WebAssembly memory cannot grow to what is needed. Nothing was lost: the engine stays usable. */
 export class OutOfMemoryError extends SparsimdError {
   /** Total bytes the memory would have needed. */

@@ -5,6 +5,7 @@ export {
   ArgumentTypeError,
   AssetError,
   DisposedError,
+  FileFormatError,
   InputError,
   ModelFormatError,
   OutOfMemoryError,

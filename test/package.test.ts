@@ -54,7 +54,7 @@ describe('manifest', () => {
     expect(Object.keys(manifest.exports['.'])).toEqual(
       expect.arrayContaining(['types', 'workerd', 'deno', 'bun', 'node', 'default']),
     );
-    for (const path of ['./core', './inline', './onnx', './wasm/*', './package.json']) {
+    for (const path of ['./core', './inline', './onnx', './npy', './mtx', './wasm/*', './package.json']) {
       expect(manifest.exports).toHaveProperty([path]);
     }
   });

@@ -53,6 +53,8 @@ const ORDER = [
   'reference',
   'kernel',
   'sparse',
+  'npy',
+  'mtx',
   'runtime',
   'engine.ts',
   'ops',

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import Table from 'cli-table3';
-import { dump, parse as parseNpy } from 'npyjs';
 import { type DType, type Feeds, type Isa, Model, Tensor } from '../index.ts';
+import { readNpy } from '../npy/index.ts';
 
 export interface Options {
   input: string[];
@@ -69,35 +69,17 @@ export async function feedsOf(model: Model, options: Options): Promise<Feeds> {
   return feeds;
 }
 
-const NPY: Record<string, DType> = {
-  f4: 'float32',
-  f8: 'float64',
-  i1: 'int8',
-  u1: 'uint8',
-  i2: 'int16',
-  u2: 'uint16',
-  i4: 'int32',
-  u4: 'uint32',
-  i8: 'int64',
-  u8: 'uint64',
-  b1: 'bool',
-};
-
 async function readTensor(file: string, type: DType, dims: readonly number[]): Promise<Tensor> {
   const bytes = await readFile(file);
-  const buffer = bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length);
   if (file.endsWith('.npy')) {
-    const { data, shape, dtype } = parseNpy(buffer as ArrayBuffer);
-    const found = NPY[String(dtype).replace(/^[<>|=]/, '')] ?? type;
-    return new Tensor(found, data as never, shape);
+    const found = readNpy(bytes, file);
+    return new Tensor(found.type, found.data, found.dims);
   }
+  const buffer = bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length);
   if (type !== 'float32' || buffer.byteLength % 4)
     throw new TypeError(`${file}: expected raw little-endian f32 for a float32 input`);
   return new Tensor('float32', new Float32Array(buffer), dims);
 }
-
-/** The .npy bytes of a tensor. */
-export const toNpy = ({ data, dims }: Tensor): Uint8Array => new Uint8Array(dump(data as Float32Array, [...dims]));
 
 export const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(2)} MB`;
 

@@ -1,6 +1,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { feedsOf, load, type Options, toNpy } from './common.ts';
+import { writeNpy } from '../npy/index.ts';
+import { feedsOf, load, type Options } from './common.ts';
 
 /** Runs a model once and prints, or writes, what comes out. */
 export async function run(file: string, options: Options): Promise<void> {
@@ -18,7 +19,7 @@ export async function run(file: string, options: Options): Promise<void> {
       .sort((a, b) => b[0] - a[0])
       .slice(0, 5);
     summary.push({ name, type: tensor.type, dims: tensor.dims, top: top.map(([value, index]) => ({ index, value })) });
-    if (options.output) await writeFile(join(options.output, `${name.replace(/[^\w.-]/g, '_')}.npy`), toNpy(tensor));
+    if (options.output) await writeFile(join(options.output, `${name.replace(/[^\w.-]/g, '_')}.npy`), writeNpy(tensor));
   }
   if (options.json) console.log(JSON.stringify({ ms, outputs: summary }));
   else {

@@ -1,0 +1,136 @@
+/** Writes MatrixMarket files; see read.ts. */
+import { ArgumentRangeError, ArgumentTypeError } from '../errors.ts';
+import type { CooMatrix, CsrMatrix } from '../sparse/types.ts';
+import type { MtxField, MtxSymmetry } from './read.ts';
+
+export interface MtxOptions {
+  /** Default real. A pattern has no values. */
+  field?: MtxField;
+  /** Default general; otherwise the matrix must be so, and what lies above the diagonal is left out. */
+  symmetry?: MtxSymmetry;
+  /** Lines put under the first. */
+  comment?: string;
+}
+
+/** [rows][cols], row-major. */
+interface Dense {
+  readonly data: ArrayLike<number>;
+  readonly rows: number;
+  readonly cols: number;
+}
+
+/**
+ * The text of a MatrixMarket file: an array for a dense matrix, coordinates for the others (e.g. `SparseMatrix.toCSR()`).
+ * Values come back exactly: float32 ones have 9 digits at most, others 17.
+ * @throws ArgumentTypeError, ArgumentRangeError when the matrix is not as the options say
+ */
+export function writeMtx(matrix: CsrMatrix | CooMatrix | Dense, options: MtxOptions = {}): string {
+  const { field = 'real', symmetry = 'general', comment } = options;
+  if (typeof matrix !== 'object' || matrix === null) throw new ArgumentTypeError('matrix', 'a matrix', matrix);
+  if (!['real', 'integer', 'pattern'].includes(field))
+    throw new ArgumentRangeError('field', 'real, integer or pattern', field);
+  if (!['general', 'symmetric', 'skew-symmetric'].includes(symmetry)) {
+    throw new ArgumentRangeError('symmetry', 'general, symmetric or skew-symmetric', symmetry);
+  }
+  const { rows, cols } = matrix;
+  if (symmetry !== 'general' && rows !== cols)
+    throw new ArgumentRangeError('symmetry', 'general, the matrix is not square', symmetry);
+  const dense = 'data' in matrix;
+  if (field === 'pattern' && (dense || symmetry === 'skew-symmetric')) {
+    throw new ArgumentRangeError(
+      'field',
+      `real or integer for ${dense ? 'a dense' : 'a skew-symmetric'} matrix`,
+      field,
+    );
+  }
+  const lines = [`%%MatrixMarket matrix ${dense ? 'array' : 'coordinate'} ${field} ${symmetry}`];
+  if (comment !== undefined)
+    lines.push(
+      ...String(comment)
+        .split(/\r?\n/)
+        .map((line) => `%${line}`),
+    );
+  const text = (value: number): string => {
+    if (field === 'integer' && !Number.isSafeInteger(value)) throw new ArgumentRangeError('matrix', 'integers', value);
+    return numberText(value);
+  };
+  if (dense) denseLines(matrix, symmetry, text, lines);
+  else coordinateLines(matrix, symmetry, field === 'pattern' ? undefined : text, lines);
+  return `${lines.join('\n')}\n`;
+}
+
+/** The shortest decimal of at most 9 digits that is this float32, or of 17 that is this double. */
+function numberText(value: number): string {
+  if (Number.isNaN(value)) return 'nan';
+  if (!Number.isFinite(value)) return value < 0 ? '-inf' : 'inf';
+  if (Object.is(value, -0)) return '-0';
+  if (Math.fround(value) === value && !Number.isInteger(value)) {
+    for (let digits = 6; digits <= 9; digits++) {
+      const short = Number(value.toPrecision(digits));
+      if (Math.fround(short) === value) return String(short);
+    }
+  }
+  return String(value);
+}
+
+function denseLines(
+  { data, rows, cols }: Dense,
+  symmetry: MtxSymmetry,
+  text: (v: number) => string,
+  lines: string[],
+): void {
+  if (data.length !== rows * cols) throw new ArgumentRangeError('matrix.data', `${rows} * ${cols} values`, data);
+  lines.push(`${rows} ${cols}`);
+  for (let c = 0; c < cols; c++) {
+    for (let r = 0; r < rows; r++) {
+      const value = data[r * cols + c];
+      if (symmetry !== 'general') {
+        mirrored(value, data[c * cols + r], r, c, symmetry);
+        if (r < c || (r === c && symmetry === 'skew-symmetric')) continue;
+      }
+      lines.push(text(value));
+    }
+  }
+}
+
+function coordinateLines(
+  matrix: CsrMatrix | CooMatrix,
+  symmetry: MtxSymmetry,
+  text: ((v: number) => string) | undefined,
+  lines: string[],
+): void {
+  const { rows, cols, columnIndices, values } = matrix;
+  const n = columnIndices.length;
+  const rowIndices = 'rowIndices' in matrix ? matrix.rowIndices : expand(matrix.rowPointers, n);
+  if (rowIndices.length !== n || values.length !== n)
+    throw new ArgumentRangeError('matrix.values', `${n} values`, values);
+  const at = symmetry === 'general' ? undefined : new Map<number, number>();
+  for (let i = 0; at && i < n; i++) at.set(rowIndices[i] * cols + columnIndices[i], values[i]);
+  const entries: string[] = [];
+  for (let i = 0; i < n; i++) {
+    const [r, c] = [rowIndices[i], columnIndices[i]];
+    if (!(r >= 0 && r < rows && c >= 0 && c < cols))
+      throw new ArgumentRangeError('matrix', `places in ${rows}x${cols}`, [r, c]);
+    if (at) {
+      mirrored(values[i], at.get(c * cols + r) ?? 0, r, c, symmetry);
+      if (r < c || (r === c && symmetry === 'skew-symmetric')) continue;
+    }
+    entries.push(text ? `${r + 1} ${c + 1} ${text(values[i])}` : `${r + 1} ${c + 1}`);
+  }
+  lines.push(`${rows} ${cols} ${entries.length}`);
+  for (const entry of entries) lines.push(entry);
+}
+
+/** @throws ArgumentRangeError unless a value is what the one across the diagonal says */
+function mirrored(value: number, across: number, row: number, col: number, symmetry: MtxSymmetry): void {
+  const expected = symmetry === 'symmetric' ? across : -across;
+  if (value !== expected && !(Number.isNaN(value) && Number.isNaN(expected))) {
+    throw new ArgumentRangeError('matrix', `${expected} at row ${row}, column ${col} of a ${symmetry} matrix`, value);
+  }
+}
+
+function expand(pointers: ArrayLike<number>, entries: number): Uint32Array {
+  const rows = new Uint32Array(entries);
+  for (let r = 0; r + 1 < pointers.length; r++) rows.fill(r, pointers[r], pointers[r + 1]);
+  return rows;
+}
