@@ -200,7 +200,7 @@ function readCoordinate(lines: Lines, header: Header): MtxCoordinate {
     if (symmetry === 'general' || row === column) continue;
     rowIndices[n] = column;
     columnIndices[n] = row;
-    values[n++] = skew ? -value : value;
+    values[n++] = skew ? 0 - value : value;
   }
   if (lines.nextFilled()) lines.fail(`expected the end of the file after ${entries} entries`);
   return {
@@ -229,7 +229,7 @@ function readArray(lines: Lines, header: Header): MtxArray {
       lines.finish();
       n++;
       data[r * cols + c] = value;
-      if (!general && r !== c) data[c * cols + r] = skew ? -value : value;
+      if (!general && r !== c) data[c * cols + r] = skew ? 0 - value : value;
     }
   }
   if (lines.nextFilled()) lines.fail(`expected the end of the file after ${stored} values`);

@@ -21,7 +21,7 @@ interface Dense {
 
 /**
  * The text of a MatrixMarket file: an array for a dense matrix, coordinates for the others (e.g. `SparseMatrix.toCSR()`).
- * Values come back exactly: float32 ones have 9 digits at most, others 17.
+ * Values come back exactly; those of a Float32Array take 9 digits at most, others 17.
  * @throws ArgumentTypeError, ArgumentRangeError when the matrix is not as the options say
  */
 export function writeMtx(matrix: CsrMatrix | CooMatrix | Dense, options: MtxOptions = {}): string {
@@ -50,21 +50,22 @@ export function writeMtx(matrix: CsrMatrix | CooMatrix | Dense, options: MtxOpti
         .split(/\r?\n/)
         .map((line) => `%${line}`),
     );
+  const single = (dense ? matrix.data : matrix.values) instanceof Float32Array;
   const text = (value: number): string => {
     if (field === 'integer' && !Number.isSafeInteger(value)) throw new ArgumentRangeError('matrix', 'integers', value);
-    return numberText(value);
+    return numberText(value, single);
   };
   if (dense) denseLines(matrix, symmetry, text, lines);
   else coordinateLines(matrix, symmetry, field === 'pattern' ? undefined : text, lines);
   return `${lines.join('\n')}\n`;
 }
 
-/** The shortest decimal of at most 9 digits that is this float32, or of 17 that is this double. */
-function numberText(value: number): string {
+/** The shortest decimal that is this double; of a float32, where `single`, at most 9 digits. */
+function numberText(value: number, single: boolean): string {
   if (Number.isNaN(value)) return 'nan';
   if (!Number.isFinite(value)) return value < 0 ? '-inf' : 'inf';
   if (Object.is(value, -0)) return '-0';
-  if (Math.fround(value) === value && !Number.isInteger(value)) {
+  if (single) {
     for (let digits = 6; digits <= 9; digits++) {
       const short = Number(value.toPrecision(digits));
       if (Math.fround(short) === value) return String(short);
