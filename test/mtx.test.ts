@@ -57,6 +57,7 @@ describe('files of SciPy', () => {
 });
 
 describe('by hand', () => {
+  const head = '%%MatrixMarket matrix coordinate real general\n';
   test('spellings that are allowed', () => {
     const m = coordinate(
       '%%matrixmarket MATRIX Coordinate Double General\r\n%\r\n\r\n%x\r\n 2\t3  4 \r\n1 1 1D+2\r\n\r\n2 3 -inf\r\n 1 2 .5\r\n2 1 NaN',
@@ -66,7 +67,20 @@ describe('by hand', () => {
     expect(coordinate('%%MatrixMarket matrix coordinate pattern general\n0 0 0\n')).toMatchObject({ rows: 0, cols: 0 });
   });
 
-  const head = '%%MatrixMarket matrix coordinate real general\n';
+  test('every spelling of a number is the number that JavaScript reads', () => {
+    const digits = fc.stringMatching(/^[+-]?(\d{1,20}|\d{0,12}\.\d{1,12}|\d{1,9}\.)([eE][+-]?\d{1,3})?$/);
+    fc.assert(
+      fc.property(digits, (text) => {
+        const { values } = coordinate(`${head}1 1 1\n1 1 ${text}\n`);
+        expect(values[0]).toBe(Number(text));
+      }),
+      { numRuns: 2000 },
+    );
+    for (const text of ['1e', 'e1', '.', '-', '1e+', '1.2.3', '1 2', '--1', '1e1e1', '1e0001x']) {
+      expect(() => readMtx(`${head}1 1 1\n1 1 ${text}\n`)).toThrow(/line 3/);
+    }
+  });
+
   test.each<[string, string, RegExp]>([
     ['nothing', '', /line 1: the file is empty/],
     ['no banner', '1 1 1\n', /line 1: expected "%%MatrixMarket/],

@@ -66,7 +66,7 @@ function numberText(value: number, single: boolean): string {
   if (!Number.isFinite(value)) return value < 0 ? '-inf' : 'inf';
   if (Object.is(value, -0)) return '-0';
   if (single) {
-    for (let digits = 6; digits <= 9; digits++) {
+    for (const digits of [6, 8, 9]) {
       const short = Number(value.toPrecision(digits));
       if (Math.fround(short) === value) return String(short);
     }
