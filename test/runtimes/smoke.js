@@ -9,6 +9,7 @@
  * @property {boolean} relaxed whether this runtime is known to have relaxed SIMD
  * @property {boolean} compiles whether it may compile WebAssembly from bytes; edge workers may not
  * @property {() => Promise<object>} [inline] imports the entry with the wasm inside
+ * @property {() => Promise<{ npy: object, mtx: object }>} [files] imports the readers of data files
  * @property {string} [missing] a URL that answers 404 with an HTML page
  * @property {string} [modelUrl] where `model` can be fetched
  *
@@ -40,6 +41,22 @@ function close(actual, expected) {
 
 function equal(actual, expected, what) {
   if (actual !== expected) throw new Error(`${what}: expected ${expected}, got ${actual}`);
+}
+
+/** Weights [24][40] in groups of 4 outputs, x [40][30], and y = max(0, W x) by a plain loop. */
+function product() {
+  const [rows, cols, columns] = [24, 40, 30];
+  const wave = (i) => Math.fround(Math.sin(i * 12.9898));
+  const w = Float32Array.from({ length: rows * cols }, (_, i) =>
+    (Math.floor(i / cols / 4) * 7 + (i % cols) * 3) % 5 ? 0 : wave(i + 1),
+  );
+  const x = Float32Array.from({ length: cols * columns }, (_, i) => wave(i + 5000));
+  const y = Float32Array.from({ length: rows * columns }, (_, i) => {
+    let sum = 0;
+    for (let k = 0; k < cols; k++) sum += w[Math.floor(i / columns) * cols + k] * x[k * columns + (i % columns)];
+    return Math.max(0, sum);
+  });
+  return { w, x, y, rows, cols, columns };
 }
 
 /** Expects `act` to fail with one of sparsimd's errors, named and coded as documented. */
@@ -173,6 +190,26 @@ export async function smoke(sparsimd, env) {
       const wasm = new TextEncoder().encode('<!doctype html><title>404</title>');
       return fails('AssetError', 'ASSET', /HTML/, () => Model.load(env.model, { wasm }));
     },
+    async 'SpMM by itself, CSR and groups of 4, as a plain loop'() {
+      const { w, x, y, rows, cols, columns } = product();
+      const engine = await Engine.create();
+      const csr = sparsimd.SparseMatrix.fromDense(w, rows, cols);
+      const bsr = sparsimd.SparseMatrix.fromDense(w, rows, cols, { format: 'bsr', block: [4, 1] });
+      const detail = [csr, bsr].map((m) => close(engine.spmm(m, x, { columns, min: 0 }), y)).join('; ');
+      const operator = engine.prepare(bsr, { columns, min: 0 });
+      operator.input.set(x);
+      operator.execute();
+      close(operator.output, y);
+      operator.dispose();
+      engine.dispose();
+      return detail;
+    },
+    async 'a malformed matrix: SparseFormatError'() {
+      const m = { rows: 2, cols: 4, rowPointers: [0, 1, 2], columnIndices: [0, 0x40000000], values: [1, 2] };
+      return fails('SparseFormatError', 'SPARSE_FORMAT', /columnIndices\[1\].*1073741824/, () =>
+        sparsimd.SparseMatrix.fromCSR(m),
+      );
+    },
     async 'an aborted load rejects with the reason'() {
       const reason = new Error('changed my mind');
       let got;
@@ -191,6 +228,17 @@ export async function smoke(sparsimd, env) {
       }
       const image = new api.Tensor('float32', env.image, DIMS);
       return withModel({}, (model) => close(model.runSync({ image }).logits.data, env.logits), api);
+    };
+  }
+  if (env.files) {
+    checks['NumPy archives and MatrixMarket, out and in'] = async () => {
+      const { npy, mtx } = await env.files();
+      const { w, rows, cols } = product();
+      const csr = sparsimd.SparseMatrix.fromDense(w, rows, cols).toCSR();
+      const read = await npy.readSparseNpz(await npy.writeSparseNpz(csr, { compress: true }));
+      const back = [sparsimd.SparseMatrix.fromCSR(read), sparsimd.SparseMatrix.fromCOO(mtx.readMtx(mtx.writeMtx(csr)))];
+      for (const m of back) equal(m.toDense().join(), w.join(), 'matrix');
+      return `${csr.values.length} values`;
     };
   }
   if (env.missing) {

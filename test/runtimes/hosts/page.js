@@ -13,6 +13,10 @@ try {
         relaxed: true,
         compiles: true,
         inline: () => import('/node_modules/sparsimd/dist/inline.js'),
+        files: async () => ({
+          npy: await import('/node_modules/sparsimd/dist/npy.js'),
+          mtx: await import('/node_modules/sparsimd/dist/mtx.js'),
+        }),
         missing: '/missing.wasm',
         modelUrl: '/fixture/model.onnx',
       });

@@ -13,5 +13,6 @@ const results = await smoke(await import('sparsimd'), {
   relaxed: process.argv[2] === 'true',
   compiles: true,
   inline: () => import('sparsimd/inline'),
+  files: async () => ({ npy: await import('sparsimd/npy'), mtx: await import('sparsimd/mtx') }),
 });
 console.log(JSON.stringify(results));

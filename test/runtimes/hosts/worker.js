@@ -14,6 +14,7 @@ export default {
       relaxed: true,
       compiles: false,
       inline: () => import('sparsimd/inline.js'),
+      files: async () => ({ npy: await import('sparsimd/npy.js'), mtx: await import('sparsimd/mtx.js') }),
     });
     return Response.json(results);
   },
