@@ -166,15 +166,21 @@ export function f32_group4_spmv(
   group<N1>(x, sx, y, sy, w, tokens, rows, lists, min, max);
 }
 
-/** Stores lane i of v, if there are more than i outputs left, where output i of the block lies. */
+/** Stores outputs 4 I to 4 I + 3 of a block, of which n are left, where each lies: byte offsets at `to`. */
 // @ts-expect-error: decorator
 @inline function scatter<I>(y: usize, to: usize, n: i32, a: v128, lo: v128, hi: v128): void {
-  const i = <i32>(offsetof<I>() * 4), at = to + offsetof<I>() * 16;
+  const left = n - <i32>(offsetof<I>() * 4), at = to + offsetof<I>() * 16;
   const v = clamp(a, lo, hi);
-  if (n > i) v128.store32_lane(y + <usize>load<u32>(at), v, 0);
-  if (n > i + 1) v128.store32_lane(y + <usize>load<u32>(at, 4), v, 1);
-  if (n > i + 2) v128.store32_lane(y + <usize>load<u32>(at, 8), v, 2);
-  if (n > i + 3) v128.store32_lane(y + <usize>load<u32>(at, 12), v, 3);
+  if (left > 3) {
+    v128.store32_lane(y + <usize>load<u32>(at), v, 0);
+    v128.store32_lane(y + <usize>load<u32>(at, 4), v, 1);
+    v128.store32_lane(y + <usize>load<u32>(at, 8), v, 2);
+    v128.store32_lane(y + <usize>load<u32>(at, 12), v, 3);
+  } else {
+    if (left > 0) v128.store32_lane(y + <usize>load<u32>(at), v, 0);
+    if (left > 1) v128.store32_lane(y + <usize>load<u32>(at, 4), v, 1);
+    if (left > 2) v128.store32_lane(y + <usize>load<u32>(at, 8), v, 2);
+  }
 }
 
 /** Bytes of `window` at p, picked by indices; 0 where the index is 128. */

@@ -1,6 +1,7 @@
 /** Reads packed weights of the kernels for few tokens back, with every offset checked (layout: spmv.ts). */
 import { SparseFormatError } from '../errors.ts';
-import { byteOf, HEIGHT, headOf, type Int8Matrix, LIST, NONE, type PackedSpmv, WINDOW } from './spmv.ts';
+import { byteOf, HEIGHT, headOf, type Int8Matrix, LIST, NONE, type PackedSpmv } from './spmv.ts';
+import { WINDOW } from './window.ts';
 
 interface Reader {
   weight(row: number, col: number, value: number): void;

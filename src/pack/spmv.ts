@@ -17,6 +17,7 @@
  * A block has one list for every 65536 inputs. Outputs past the last are zeros.
  */
 import { ArgumentRangeError } from '../errors.ts';
+import { arrange, listsOfRows, schedule, starts } from './window.ts';
 
 export type SpmvFormat = 'group16' | 'group8' | 'group4' | 'window';
 
@@ -47,7 +48,6 @@ export interface Int8Matrix {
 
 /** Inputs of a list: their indices are 16 bits. */
 export const LIST = 65536;
-export const WINDOW = 16;
 /** A sum of so many products of u8 and i8 fits 32 bits. */
 const MAX_PRODUCTS = Math.floor((2 ** 31 - 1) / (255 * 127));
 export const NONE = 128;
@@ -92,80 +92,6 @@ function inputsOf(w: Matrix, cols: number, r0: number, r1: number, k0: number, k
   return n;
 }
 
-/**
- * Rows for the blocks of the window formats, so that a block's rows advance through the inputs at one pace: the next row is
- * that of the nearest profile (nonzeros up to every 64th input) among 256 with about as many nonzeros. Of random weights
- * with 768 inputs that saves 4 % of the steps; of rows that differ in density, more.
- */
-function arrange(w: Matrix, rows: number, cols: number, height: number): Uint32Array {
-  const EVERY = 64;
-  const LOOK = 256;
-  const points = Math.ceil(cols / EVERY);
-  const profiles = new Float32Array(rows * points);
-  const counts = new Uint32Array(rows);
-  for (let r = 0; r < rows; r++) {
-    for (let i = 0; i < points; i++) {
-      const end = r * cols + Math.min(cols, (i + 1) * EVERY);
-      for (let at = r * cols + i * EVERY; at < end; at++) if (w[at] !== 0) counts[r]++;
-      profiles[r * points + i] = counts[r];
-    }
-  }
-  const pool = Array.from({ length: rows }, (_, r) => r).sort((a, b) => counts[a] - counts[b] || a - b);
-  const order = new Uint32Array(rows);
-  const mean = new Float32Array(points);
-  for (let n = 0; n < rows; n++) {
-    const inside = n % height;
-    let best = 0;
-    let least = Number.POSITIVE_INFINITY;
-    for (let i = 0; inside && i < Math.min(LOOK, pool.length); i++) {
-      const at = pool[i] * points;
-      let sum = 0;
-      for (let j = 0; j < points && sum < least; j++) sum += (profiles[at + j] - mean[j]) ** 2;
-      if (sum < least) [least, best] = [sum, i];
-    }
-    const [row] = pool.splice(best, 1);
-    for (let j = 0; j < points; j++)
-      mean[j] += (profiles[row * points + j] - mean[j] * Number(inside > 0)) / (inside + 1);
-    if (!inside) mean.set(profiles.subarray(row * points, (row + 1) * points));
-    order[n] = row;
-  }
-  return order;
-}
-
-/**
- * Steps of a window list: each takes up to `each` next nonzeros of every row within 16 inputs of the least next input of all
- * rows. A window that slides keeps 82 % of the lanes busy at 70 % zeros, 73 % at 80, 56 % at 90; fixed windows 60, 53, 40.
- */
-class Schedule {
-  readonly base: number[] = [];
-  /** [step, lane, input] one after the other; lane = row of `rows` * each + slot. */
-  readonly entries: number[] = [];
-
-  constructor(w: Matrix, cols: number, rows: Uint32Array, k0: number, k1: number, each: number) {
-    const next = new Int32Array(rows.length);
-    const find = (r: number, from: number): number => {
-      const at = rows[r] * cols;
-      let k = from;
-      while (k < k1 && w[at + k] === 0) k++;
-      return k;
-    };
-    for (let r = 0; r < next.length; r++) next[r] = find(r, k0);
-    for (;;) {
-      let least = k1;
-      for (const k of next) if (k < least) least = k;
-      if (least === k1) break;
-      const last = Math.min(k1, least + WINDOW);
-      for (let r = 0; r < next.length; r++) {
-        for (let slot = 0; slot < each && next[r] < last; slot++) {
-          this.entries.push(this.base.length, r * each + slot, next[r]);
-          next[r] = find(r, next[r] + 1);
-        }
-      }
-      this.base.push(least - k0);
-    }
-  }
-}
-
 /** Grows by doubling; every part starts at a multiple of 16. */
 class Writer {
   private bytes = new Uint8Array(1 << 16);
@@ -207,11 +133,18 @@ class Writer {
     const at = this.take(4 * height);
     for (const [i, r] of rows.entries()) this.i32(at + 4 * i, 4 * r);
   }
-  /** A list's count and its 16-bit numbers. */
-  list(n: number, values: ArrayLike<number>, filled: number): void {
+  /** A list's count and room for its 16-bit numbers, whose place is returned. */
+  list(n: number): number {
     const at = this.take(headOf(n));
     this.i32(at, n);
-    for (let i = 0; i < filled; i++) this.u16(at + 4 + 2 * i, values[i]);
+    return at + 4;
+  }
+  fill(at: number, n: number, v: number): void {
+    this.bytes.fill(v, at, at + n);
+  }
+  /** Sets bits. */
+  or(at: number, bits: number): void {
+    this.bytes[at] |= bits;
   }
   done(): Uint8Array {
     return this.bytes.slice(0, this.at);
@@ -264,32 +197,35 @@ export function packSpmv(
   const out = new Writer();
   const inputs = new Uint32Array(Math.min(cols, LIST));
   const window = format === 'window';
-  const order = window ? arrange(weights, rows, cols, height) : Uint32Array.from({ length: rows }, (_, r) => r);
+  const lists = window ? listsOfRows(weights, rows, cols) : undefined;
+  const order = lists ? arrange(lists, rows, cols, 16, 1, 1) : Uint32Array.from({ length: rows }, (_, r) => r);
   let stored = 0;
   for (let r0 = 0; r0 < rows; r0 += height) {
     const mine = order.subarray(r0, r0 + height);
     out.rows(bias, mine, height);
     if (window) out.offsets(mine, height);
+    const next = lists && starts(lists, mine);
     for (let k0 = 0; k0 === 0 || k0 < cols; k0 += LIST) {
       const k1 = Math.min(cols, k0 + LIST);
-      if (window) {
-        const { base, entries } = new Schedule(weights, cols, mine, k0, k1, 1);
-        out.list(base.length, base, base.length);
-        const at = out.take(80 * base.length);
-        for (let i = 0; i < base.length; i++) for (let j = 0; j < 16; j++) out.u8(at + 80 * i + j, NONE);
-        for (let e = 0; e < entries.length; e += 3) {
-          const [step, r, k] = [at + 80 * entries[e], entries[e + 1], entries[e + 2]];
-          out.u8(step + r, k - k0 - base[entries[e]]);
-          out.f32(step + 16 + 4 * r, weights[mine[r] * cols + k]);
-        }
-        stored += 16 * base.length;
+      if (lists && next) {
+        const steps = schedule(lists, mine, next.slice(), k1, 1);
+        const bases = out.list(steps);
+        const at = out.take(80 * steps);
+        for (let i = 0; i < steps; i++) out.fill(at + 80 * i, 16, NONE);
+        schedule(lists, mine, next, k1, 1, (step, base, r, _, k) => {
+          out.u16(bases + 2 * step, base - k0);
+          out.u8(at + 80 * step + r, k - base);
+          out.f32(at + 80 * step + 16 + 4 * r, weights[mine[r] * cols + k]);
+        });
+        stored += 16 * steps;
         continue;
       }
       const n = inputsOf(weights, cols, r0, r0 + mine.length, k0, k1, inputs);
-      out.list(n, inputs, n);
+      const indices = out.list(n);
+      for (let i = 0; i < n; i++) out.u16(indices + 2 * i, inputs[i]);
       let at = out.take(4 * height * n);
       for (let i = 0; i < n; i++) {
-        for (const [j, r] of mine.entries()) out.f32(at + 4 * j, weights[r * cols + k0 + inputs[i]]);
+        for (let j = 0; j < mine.length; j++) out.f32(at + 4 * j, weights[mine[j] * cols + k0 + inputs[i]]);
         at += 4 * height;
       }
       stored += height * n;
@@ -321,7 +257,8 @@ export function packSpmvInt8(
   const masks = out.take(32);
   for (let i = 0; i < 16; i++) out.u8(masks + i, 15);
   for (let i = 0; i < 8; i++) out.u16(masks + 16 + 2 * i, 255);
-  const order = arrange(weights, rows, cols, 8);
+  const lists = listsOfRows(weights, rows, cols);
+  const order = arrange(lists, rows, cols, 8, 2, 8);
   let stored = 0;
   for (let r0 = 0; r0 < rows; r0 += 8) {
     const mine = order.subarray(r0, r0 + 8);
@@ -338,19 +275,20 @@ export function packSpmvInt8(
       out.i32(sums + 4 * i, sum);
     }
     out.offsets(mine, 8);
+    const next = starts(lists, mine);
     for (let k0 = 0; k0 === 0 || k0 < cols; k0 += LIST) {
-      const { base, entries } = new Schedule(weights, cols, mine, k0, Math.min(cols, k0 + LIST), 2);
-      const n = base.length + (base.length & 1);
-      out.list(n, base, base.length);
+      const k1 = Math.min(cols, k0 + LIST);
+      const steps = schedule(lists, mine, next.slice(), k1, 2);
+      const n = steps + (steps & 1);
+      const bases = out.list(n);
       const at = out.take(24 * n);
-      // Both steps of a pair set their half of an index byte.
-      const bytes = new Uint8Array(8 * n);
-      for (let e = 0; e < entries.length; e += 3) {
-        const [step, lane, k] = [entries[e], entries[e + 1], entries[e + 2]];
-        bytes[8 * (step & ~1) + byteOf(lane)] |= (k - k0 - base[step]) << (4 * (step & 1));
-        out.u8(at + 48 * (step >> 1) + 16 + 16 * (step & 1) + lane, weights[mine[lane >> 1] * cols + k]);
-      }
-      for (let i = 0; i < bytes.length; i++) out.u8(at + 48 * (i >> 4) + (i & 15), bytes[i]);
+      schedule(lists, mine, next, k1, 2, (step, base, r, slot, k) => {
+        const pair = at + 48 * (step >> 1);
+        const lane = 2 * r + slot;
+        out.u16(bases + 2 * step, base - k0);
+        out.or(pair + byteOf(lane), (k - base) << (4 * (step & 1)));
+        out.u8(pair + 16 + 16 * (step & 1) + lane, weights[mine[r] * cols + k]);
+      });
       stored += 16 * n;
     }
   }
