@@ -3,10 +3,11 @@ import { ArgumentRangeError, ArgumentTypeError, DisposedError } from '../errors.
 import type { KernelCall } from '../kernel/call.ts';
 import type { Calibrated } from '../kernel/cost.ts';
 import { gemvCalls } from '../kernel/dense.ts';
+import { chooseFew, FEW_TOKENS } from '../kernel/few.ts';
 import type { Kernels } from '../kernel/instance.ts';
 import { packPanelsCalls, packTokensCalls, unpackTokensCalls } from '../kernel/layout.ts';
 import { sddmmCalls } from '../kernel/sddmm.ts';
-import { chooseFormat, chooseSpmv } from '../kernel/select.ts';
+import { chooseFormat } from '../kernel/select.ts';
 import { spmmCalls } from '../kernel/spmm.ts';
 import { spmvCalls, spmvScratch } from '../kernel/spmv.ts';
 import { VARIANTS } from '../kernel/variants.ts';
@@ -49,8 +50,6 @@ export interface OperatorHost {
   check(): void;
 }
 
-/** Up to so many columns run with outputs in lanes: a panel would be mostly empty. */
-const FEW = 4;
 const LANES = 16;
 
 /** Y = clamp(W X + bias) for one W and one number of columns, with its memory: packed once, run many times. */
@@ -85,9 +84,9 @@ export class SpmmOperator {
     try {
       this.x = this.alloc(4 * cols * columns);
       this.y = this.alloc(4 * rows * columns);
-      const few = columns <= FEW && (layout === 'tokens' || columns === 1);
+      const few = columns <= FEW_TOKENS && (layout === 'tokens' || columns === 1);
       const limits = { min, max };
-      const plan = few ? this.few(dense, bias, limits) : this.many(dense, bias, limits);
+      const plan = (few && this.few(dense, bias, limits)) || this.many(dense, bias, limits);
       this.kernel = plan.kernel;
       this.format = plan.format;
       this.weightBytes = plan.weightBytes;
@@ -169,10 +168,11 @@ export class SpmmOperator {
     return at;
   }
 
-  /** Outputs in lanes. */
+  /** Outputs in lanes, where that is faster. */
   private few(dense: Float32Array, bias: Float32Array | undefined, limits: { min: number; max: number }) {
-    const { rows, cols, columns: tokens, x, y } = this;
-    const { format } = chooseSpmv(dense, rows, cols, tokens);
+    const { rows, cols, columns: tokens, x, y, host } = this;
+    const { format } = chooseFew(host.info.isa, false, dense, rows, cols, tokens);
+    if (format === 'panels') return undefined;
     if (format === 'dense') {
       const packed = packGemv(dense, rows, cols, bias);
       const calls = gemvCalls(packed, this.put(packed), { x, y, tokens, ...limits });
