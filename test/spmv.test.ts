@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { chooseFew } from '../src/kernel/few.ts';
 import { spmvCalls, spmvScratch } from '../src/kernel/spmv.ts';
-import { type PackedSpmv, packSpmv, packSpmvInt8, quantizeRows, type SpmvFormat } from '../src/pack/spmv.ts';
+import { countSpmv, type PackedSpmv, packSpmv, packSpmvInt8, quantizeRows, type SpmvFormat } from '../src/pack/spmv.ts';
 import { unpackSpmv, unpackSpmvInt8, validateSpmv } from '../src/pack/spmv-read.ts';
 import { type Layer, referenceQuantize, referenceSpmv, referenceSpmvInt8 } from '../src/reference/spmv.ts';
 import { Bench, ISAS, randf, rng } from './support/kernels.ts';
@@ -226,6 +227,65 @@ test('density and bytes are told', () => {
   const busy = packSpmv(pruned(160, 800, 0.3, 3), 160, 800, 'window');
   expect(busy.nonzeros / busy.stored).toBeGreaterThan(0.77);
   expect(packSpmv(new Float32Array(64 * 96), 64, 96, 'group16').stored).toBe(0);
+});
+
+test('countSpmv: groups exact, windows to 6 %', () => {
+  for (const [rows, cols, density] of [
+    [70, 300, 0.02],
+    [64, 300, 0.3],
+    [160, 768, 0.1],
+    [33, 768, 0.7],
+    [5, 9, 0],
+    [16, 50, 1],
+  ]) {
+    const w = pruned(rows, cols, density, 8);
+    const { nonzeros, records } = countSpmv(w, rows, cols);
+    expect(nonzeros).toBe(w.filter((v) => v !== 0).length);
+    for (const format of FORMATS) {
+      const height = format === 'window' ? 16 : Number(format.slice(5));
+      const packed = packSpmv(w, rows, cols, format).stored / height;
+      if (format === 'window') expect(Math.abs(records.window - packed)).toBeLessThanOrEqual(0.06 * packed + 8);
+      else expect(records[format]).toBe(packed);
+    }
+  }
+});
+
+describe('chooseFew', () => {
+  const shared = (rows: number, cols: number, zeros: number, group: number) => {
+    const lists = pruned(Math.ceil(rows / group), cols, 1 - zeros, 6);
+    const values = randf(rows * cols, 7);
+    return values.map((v, i) => (lists[Math.floor(Math.floor(i / cols) / group) * cols + (i % cols)] ? v : 0));
+  };
+  test.each([
+    [1, 16, 0.3, 'group16'],
+    [8, 16, 0.8, 'group16'],
+    [1, 8, 0.8, 'group8'],
+    [2, 4, 0.8, 'group4'],
+    [8, 4, 0.8, 'panels'],
+    [1, 1, 0.5, 'dense'],
+    [1, 1, 0.9, 'window'],
+    [8, 1, 0.9, 'panels'],
+    [8, 1, 0.3, 'dense'],
+  ] as const)('%i tokens, groups of %i, %f zeros: %s', (tokens, group, zeros, format) => {
+    const w = shared(512, 384, zeros, group);
+    for (const isa of ['simd128', 'relaxed'] as const) {
+      const choice = chooseFew(isa, false, w, 512, 384, tokens);
+      expect(choice.format).toBe(format);
+      expect(choice.ns).toBeLessThanOrEqual(choice.denseNs);
+      expect(chooseFew(isa, true, w, 512, 384, tokens)).toMatchObject({ format: 'dense', ns: choice.denseNs });
+    }
+  });
+
+  test('no zero, no sparse format; nothing, no trouble', () => {
+    expect(chooseFew('simd128', false, new Float32Array(64 * 64).fill(1), 64, 64, 1).format).toBe('dense');
+    expect(chooseFew('simd128', false, new Float32Array(0), 0, 5, 1)).toMatchObject({ format: 'dense', zeros: 0 });
+  });
+
+  test('weights beyond the caches count by their bytes', () => {
+    const w = shared(4096, 2048, 0.62, 1);
+    expect(chooseFew('simd128', false, w.subarray(0, 512 * 2048), 512, 2048, 1).format).toBe('dense');
+    expect(chooseFew('simd128', false, w, 4096, 2048, 1).format).toBe('window');
+  });
 });
 
 test('quantizeRows: an error of half a scale at most, empty rows, large and tiny numbers', () => {

@@ -133,7 +133,7 @@ export function countSpmv(weights: Float32Array, rows: number, cols: number): Sp
     const sum = block.reduce((a, b) => a + b, 0);
     nonzeros += sum;
     const density = cols ? sum / block.length / cols : 0;
-    records.window += cols * Math.min(0.08 + 0.92 * density, 0.52 * Math.sqrt(density));
+    records.window += cols * (density < 0.1 ? 0.53 * Math.sqrt(density) : 0.08 + 0.92 * density);
   }
   return { nonzeros, records };
 }
