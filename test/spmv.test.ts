@@ -1,9 +1,18 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { halfToNumber, numberToHalf } from '../src/half.ts';
 import { chooseFew } from '../src/kernel/few.ts';
 import { spmvCalls, spmvScratch } from '../src/kernel/spmv.ts';
-import { countSpmv, type PackedSpmv, packSpmv, packSpmvInt8, quantizeRows, type SpmvFormat } from '../src/pack/spmv.ts';
-import { unpackSpmv, unpackSpmvInt8, validateSpmv } from '../src/pack/spmv-read.ts';
+import {
+  countSpmv,
+  type PackedSpmv,
+  packSpmv,
+  packSpmvHalf,
+  packSpmvInt8,
+  quantizeRows,
+  type SpmvFormat,
+} from '../src/pack/spmv.ts';
+import { unpackSpmv, unpackSpmvHalf, unpackSpmvInt8, validateSpmv } from '../src/pack/spmv-read.ts';
 import { type Layer, referenceQuantize, referenceSpmv, referenceSpmvInt8 } from '../src/reference/spmv.ts';
 import { Bench, ISAS, randf, rng } from './support/kernels.ts';
 import { expectClose, tolerance } from './support/spmm.ts';
@@ -59,6 +68,32 @@ describe.each(ISAS)('%s', (isa) => {
       }),
       { numRuns: 150 },
     );
+  });
+
+  test('f16: ragged sizes, any density, one to nine tokens', () => {
+    fc.assert(
+      fc.property(SIZES, ({ rows, cols, tokens, density, seed }) => {
+        const halves = Uint16Array.from(pruned(rows, cols, density, seed), numberToHalf);
+        const w = Float32Array.from(halves, halfToNumber);
+        const x = randf(tokens * cols, seed + 1);
+        const layer = { rows, cols, tokens, bias: randf(rows, seed + 2), min: -1, max: 1.5 };
+        const packed = packSpmvHalf(halves, rows, cols, layer.bias);
+        validateSpmv(packed);
+        expect(unpackSpmvHalf(packed)).toEqual(halves);
+        expectClose(run(bench, packed, x, layer), referenceSpmv(w, x, layer), tolerance(cols));
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  test('f16: every finite half is exact, subnormal ones too', () => {
+    const halves = Uint16Array.from({ length: 65536 }, (_, i) => i).filter((h) => (h & 0x7c00) !== 0x7c00);
+    const packed = packSpmvHalf(halves, halves.length, 1);
+    const y = run(bench, packed, new Float32Array([1]), { rows: halves.length, cols: 1, tokens: 1 });
+    halves.forEach((h, i) => {
+      if (y[i] !== halfToNumber(h)) throw new Error(`0x${h.toString(16)} is ${y[i]}`);
+    });
+    expect(y.length).toBe(2 * 31 * 1024);
   });
 
   test('int8: exact integers', () => {
@@ -314,12 +349,15 @@ describe('bad input', () => {
     expect(() => packSpmvInt8({ ...int8, weights: new Int8Array(6).fill(-128) }, 3, 2)).toThrow(/-127 to 127/);
     const long = new Int8Array(70000).fill(1);
     expect(() => packSpmvInt8({ weights: long, scales: new Float32Array([1]) }, 1, 70000)).toThrow(/at most 66311/);
+    expect(() => packSpmvHalf(new Uint16Array([0, 0xfc00]), 2, 1)).toThrow(/"weights" expected finite numbers/);
+    expect(() => packSpmvHalf(new Uint16Array(3), 2, 1)).toThrow(/"weights" expected 2 \* 1 = 2 values/);
+    expect(() => unpackSpmvHalf(packSpmv(w, 3, 2, 'group16'))).toThrow(/expected f16 weights/);
     expect(() => quantizeRows(new Float32Array([Number.NaN]), 1, 1)).toThrow(/"weights" expected finite/);
     expect(() => unpackSpmv(packSpmvInt8(int8, 3, 2))).toThrow(/expected f32 weights/);
     expect(() => unpackSpmvInt8(packSpmv(w, 3, 2, 'window'))).toThrow(/expected int8 weights/);
   });
 
-  test.each([...FORMATS, 'int8'] as const)(
+  test.each([...FORMATS, 'int8', 'f16'] as const)(
     '%s: every byte of a packed matrix changed, truncated, extended',
     (format) => {
       const [rows, cols] = [18, 23];
@@ -328,7 +366,9 @@ describe('bad input', () => {
       const good =
         format === 'int8'
           ? packSpmvInt8(quantizeRows(dense, rows, cols), rows, cols, bias)
-          : packSpmv(dense, rows, cols, format, bias);
+          : format === 'f16'
+            ? packSpmvHalf(Uint16Array.from(dense, numberToHalf), rows, cols, bias)
+            : packSpmv(dense, rows, cols, format, bias);
       const named = (data: Uint8Array) => {
         try {
           validateSpmv({ ...good, data });

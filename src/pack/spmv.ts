@@ -4,6 +4,7 @@
  *
  *     group16, group8, group4   16, 8 or 4 outputs that share their inputs:
  *         block = [bias] list …            list = [u32 n][n x u16 input] pad [n][outputs f32]
+ *     group16, f16              after [4 x u32 0x8fffe000][4 x f32 2^112], as above with [n][16 f16]
  *     window, f32               16 outputs, in any order, each with inputs of its own:
  *         block = [16 bias][16 u32 byte offset of the output] list …
  *         list  = [u32 n][n x u16 base] pad step[n]
@@ -24,7 +25,7 @@ export type SpmvFormat = 'group16' | 'group8' | 'group4' | 'window';
 /** Packed weights; holds no absolute address. */
 export interface PackedSpmv {
   readonly format: SpmvFormat;
-  readonly type: 'f32' | 'i8';
+  readonly type: 'f32' | 'f16' | 'i8';
   readonly kernel: string;
   readonly rows: number;
   readonly cols: number;
@@ -51,6 +52,9 @@ export const LIST = 65536;
 /** A sum of so many products of u8 and i8 fits 32 bits. */
 const MAX_PRODUCTS = Math.floor((2 ** 31 - 1) / (255 * 127));
 export const NONE = 128;
+/** What expands halves: the bits that a shift by 13 puts where a float has them, and what corrects the exponent. */
+export const HALF_BITS = 0x8fffe000;
+export const HALF_SCALE = 2 ** 112;
 
 /** Outputs of a block. */
 export const HEIGHT: Readonly<Record<SpmvFormat, number>> = { group16: 16, group8: 8, group4: 4, window: 16 };
@@ -62,7 +66,7 @@ export const headOf = (n: number): number => align(4 + 2 * n);
 /** Where the index of an int8 weight lies: the two halves of 16 bits are taken apart by a mask and a shift. */
 export const byteOf = (lane: number): number => (lane < 8 ? 2 * lane : 2 * lane - 15);
 
-type Matrix = Float32Array | Int8Array;
+type Matrix = Float32Array | Int8Array | Uint16Array;
 
 function check(weights: Matrix, rows: number, cols: number): void {
   if (!Number.isInteger(rows) || rows < 0) throw new ArgumentRangeError('rows', 'an integer >= 0', rows);
@@ -222,45 +226,102 @@ export function packSpmv(
   const height = HEIGHT[format];
   if (!height) throw new ArgumentRangeError('format', Object.keys(HEIGHT).join(', '), format);
   const out = new Writer();
+  const stored =
+    format === 'window'
+      ? putWindows(out, weights, rows, cols, bias)
+      : putGroups(out, weights, rows, cols, height, bias, 4, (at, v) => out.f32(at, v));
+  const data = out.done();
+  const kernel = `f32_${format}_spmv`;
+  return { format, type: 'f32', kernel, rows, cols, nonzeros: nonzerosOf(weights), stored, bytes: data.length, data };
+}
+
+/**
+ * Packs weights of half precision, in groups of 16. Half the bytes and exact, but expanding takes as long again: at one token
+ * they are slower than f32 in a cache (58 us against 30; 3072x768 at 80 %) and faster beyond (6.1 ms against 7.2; 16384x8192).
+ * @param weights [rows][cols], IEEE 754 binary16 bits; -0 counts as zero
+ * @param bias [rows]; left out, zeros
+ * @throws ArgumentRangeError when lengths do not fit or a weight is NaN or infinite
+ */
+export function packSpmvHalf(weights: Uint16Array, rows: number, cols: number, bias?: Float32Array): PackedSpmv {
+  check(weights, rows, cols);
+  checkRows(bias, rows, 'bias');
+  const bits = weights.map((h) => (h === 0x8000 ? 0 : h));
+  const odd = bits.find((h) => (h & 0x7c00) === 0x7c00);
+  if (odd !== undefined) throw new ArgumentRangeError('weights', 'finite numbers', `bits 0x${odd.toString(16)}`);
+  const out = new Writer();
+  const constants = out.take(32);
+  for (let i = 0; i < 4; i++) out.i32(constants + 4 * i, HALF_BITS);
+  for (let i = 0; i < 4; i++) out.f32(constants + 16 + 4 * i, HALF_SCALE);
+  const stored = putGroups(out, bits, rows, cols, 16, bias, 2, (at, v) => out.u16(at, v));
+  return {
+    format: 'group16',
+    type: 'f16',
+    kernel: 'f16_group16_spmv',
+    rows,
+    cols,
+    nonzeros: nonzerosOf(bits),
+    stored,
+    bytes: out.at,
+    data: out.done(),
+  };
+}
+
+/** @returns weights stored */
+function putGroups(
+  out: Writer,
+  weights: Matrix,
+  rows: number,
+  cols: number,
+  height: number,
+  bias: Float32Array | undefined,
+  bytes: number,
+  put: (at: number, value: number) => void,
+): number {
   const inputs = new Uint32Array(Math.min(cols, LIST));
-  const window = format === 'window';
-  const lists = window ? listsOfRows(weights, rows, cols) : undefined;
-  const order = lists ? arrange(lists, rows, cols, 16, 1, 1) : Uint32Array.from({ length: rows }, (_, r) => r);
+  const all = Uint32Array.from({ length: rows }, (_, r) => r);
   let stored = 0;
   for (let r0 = 0; r0 < rows; r0 += height) {
-    const mine = order.subarray(r0, r0 + height);
-    out.rows(bias, mine, height);
-    if (window) out.offsets(mine, height);
-    const next = lists && starts(lists, mine);
+    const r1 = Math.min(rows, r0 + height);
+    out.rows(bias, all.subarray(r0, r1), height);
     for (let k0 = 0; k0 === 0 || k0 < cols; k0 += LIST) {
-      const k1 = Math.min(cols, k0 + LIST);
-      if (lists && next) {
-        const steps = schedule(lists, mine, next.slice(), k1, 1);
-        const bases = out.list(steps);
-        const at = out.take(80 * steps);
-        for (let i = 0; i < steps; i++) out.fill(at + 80 * i, 16, NONE);
-        schedule(lists, mine, next, k1, 1, (step, base, r, _, k) => {
-          out.u16(bases + 2 * step, base - k0);
-          out.u8(at + 80 * step + r, k - base);
-          out.f32(at + 80 * step + 16 + 4 * r, weights[mine[r] * cols + k]);
-        });
-        stored += 16 * steps;
-        continue;
-      }
-      const n = inputsOf(weights, cols, r0, r0 + mine.length, k0, k1, inputs);
+      const n = inputsOf(weights, cols, r0, r1, k0, Math.min(cols, k0 + LIST), inputs);
       const indices = out.list(n);
       for (let i = 0; i < n; i++) out.u16(indices + 2 * i, inputs[i]);
-      let at = out.take(4 * height * n);
+      const at = out.take(bytes * height * n);
       for (let i = 0; i < n; i++) {
-        for (let j = 0; j < mine.length; j++) out.f32(at + 4 * j, weights[mine[j] * cols + k0 + inputs[i]]);
-        at += 4 * height;
+        for (let r = r0; r < r1; r++) put(at + bytes * (height * i + r - r0), weights[r * cols + k0 + inputs[i]]);
       }
       stored += height * n;
     }
   }
-  const data = out.done();
-  const kernel = `f32_${format}_spmv`;
-  return { format, type: 'f32', kernel, rows, cols, nonzeros: nonzerosOf(weights), stored, bytes: data.length, data };
+  return stored;
+}
+
+/** @returns weights stored */
+function putWindows(out: Writer, weights: Matrix, rows: number, cols: number, bias: Float32Array | undefined): number {
+  const lists = listsOfRows(weights, rows, cols);
+  const order = arrange(lists, rows, cols, 16, 1, 1);
+  let stored = 0;
+  for (let r0 = 0; r0 < rows; r0 += 16) {
+    const mine = order.subarray(r0, r0 + 16);
+    out.rows(bias, mine, 16);
+    out.offsets(mine, 16);
+    const next = starts(lists, mine);
+    for (let k0 = 0; k0 === 0 || k0 < cols; k0 += LIST) {
+      const k1 = Math.min(cols, k0 + LIST);
+      const steps = schedule(lists, mine, next.slice(), k1, 1);
+      const bases = out.list(steps);
+      const at = out.take(80 * steps);
+      for (let i = 0; i < steps; i++) out.fill(at + 80 * i, 16, NONE);
+      schedule(lists, mine, next, k1, 1, (step, base, r, _, k) => {
+        out.u16(bases + 2 * step, base - k0);
+        out.u8(at + 80 * step + r, k - base);
+        out.f32(at + 80 * step + 16 + 4 * r, weights[mine[r] * cols + k]);
+      });
+      stored += 16 * steps;
+    }
+  }
+  return stored;
 }
 
 /**

@@ -1,5 +1,5 @@
 /** Row-wise schedules of the window formats. Their data is laid out in spmv.ts. */
-type Matrix = Float32Array | Int8Array;
+type Matrix = Float32Array | Int8Array | Uint16Array;
 
 /** Inputs that a step may choose from. */
 export const WINDOW = 16;
