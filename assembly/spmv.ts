@@ -12,16 +12,33 @@ import { N0, N1, N2, N3, N4, put } from './tile';
 }
 
 /**
+ * Four weights from q + 4 K numbers. Of half precision (H), exactly unless they are infinite or NaN: exponent and fraction
+ * move to where a float has them, and the multiplication by 2^112 corrects the exponent, of subnormal numbers too.
+ */
+// @ts-expect-error: decorator
+@inline function four<K, H>(q: usize, mask: v128, correction: v128): v128 {
+  if (!offsetof<H>()) return v128.load(q, (offsetof<K>() & 3) << 4);
+  return f32x4.mul(v128.and(i32x4.shl(v128.load16x4_s(q, (offsetof<K>() & 3) << 3), 13), mask), correction);
+}
+
+/**
  * Groups of 4 V outputs that share their inputs. Eight sums at most: two or four sets of a token's, so that no addition waits
  * for the one before, or those of two tokens.
  */
 // @ts-expect-error: decorator
-@inline function group<V>(
+@inline function group<V, H>(
   x: usize, sx: usize, y: usize, sy: usize, w: usize, tokens: i32, rows: i32, lists: i32, min: f32, max: f32,
 ): void {
   const v = offsetof<V>();
-  const row: usize = v * 16;
+  const half = offsetof<H>() > 0;
+  const row: usize = half ? v * 8 : v * 16;
   const lo = f32x4.splat(min), hi = f32x4.splat(max);
+  let m: v128 = f32x4.splat(0), c = m;
+  if (half) {
+    m = v128.load(w);
+    c = v128.load(w, 16);
+    w += 32;
+  }
   for (let j = 0; j < rows; j += <i32>v * 4) {
     const block = w;
     let t = 0;
@@ -42,7 +59,7 @@ import { N0, N1, N2, N3, N4, put } from './tile';
         b2 = c0;
         b3 = c0;
       }
-      q += row;
+      q += v * 16;
       for (let l = 0; l < lists; l++) {
         const n = <usize>load<u32>(q);
         let i = q + 4;
@@ -54,19 +71,19 @@ import { N0, N1, N2, N3, N4, put } from './tile';
             let k = <usize>load<u16>(i) << 2;
             let u0 = v128.load32_splat(p + k);
             let u1 = v128.load32_splat(r + k);
-            let w0 = v128.load(q);
+            let w0 = four<N0, H>(q, m, c);
             a0 = madd(a0, u0, w0);
             b0 = madd(b0, u1, w0);
             if (v > 1) {
-              w0 = v128.load(q, 16);
+              w0 = four<N1, H>(q, m, c);
               a1 = madd(a1, u0, w0);
               b1 = madd(b1, u1, w0);
             }
             if (v > 2) {
-              w0 = v128.load(q, 32);
+              w0 = four<N2, H>(q, m, c);
               a2 = madd(a2, u0, w0);
               b2 = madd(b2, u1, w0);
-              w0 = v128.load(q, 48);
+              w0 = four<N3, H>(q, m, c);
               a3 = madd(a3, u0, w0);
               b3 = madd(b3, u1, w0);
             }
@@ -77,11 +94,11 @@ import { N0, N1, N2, N3, N4, put } from './tile';
               k = <usize>load<u16>(i) << 2;
               u0 = v128.load32_splat(p + k);
               u1 = v128.load32_splat(r + k);
-              w0 = v128.load(q);
+              w0 = four<N0, H>(q, m, c);
               c0 = madd(c0, u0, w0);
               d0 = madd(d0, u1, w0);
               if (v > 1) {
-                w0 = v128.load(q, 16);
+                w0 = four<N1, H>(q, m, c);
                 c1 = madd(c1, u0, w0);
                 d1 = madd(d1, u1, w0);
               }
@@ -92,28 +109,28 @@ import { N0, N1, N2, N3, N4, put } from './tile';
         } else {
           while (q < end) {
             let u = v128.load32_splat(p + (<usize>load<u16>(i) << 2));
-            a0 = madd(a0, u, v128.load(q));
-            if (v > 1) a1 = madd(a1, u, v128.load(q, 16));
-            if (v > 2) a2 = madd(a2, u, v128.load(q, 32));
-            if (v > 2) a3 = madd(a3, u, v128.load(q, 48));
+            a0 = madd(a0, u, four<N0, H>(q, m, c));
+            if (v > 1) a1 = madd(a1, u, four<N1, H>(q, m, c));
+            if (v > 2) a2 = madd(a2, u, four<N2, H>(q, m, c));
+            if (v > 2) a3 = madd(a3, u, four<N3, H>(q, m, c));
             q += row;
             if (q >= end) break;
             u = v128.load32_splat(p + (<usize>load<u16>(i, 2) << 2));
-            b0 = madd(b0, u, v128.load(q));
-            if (v > 1) b1 = madd(b1, u, v128.load(q, 16));
-            if (v > 2) b2 = madd(b2, u, v128.load(q, 32));
-            if (v > 2) b3 = madd(b3, u, v128.load(q, 48));
+            b0 = madd(b0, u, four<N0, H>(q, m, c));
+            if (v > 1) b1 = madd(b1, u, four<N1, H>(q, m, c));
+            if (v > 2) b2 = madd(b2, u, four<N2, H>(q, m, c));
+            if (v > 2) b3 = madd(b3, u, four<N3, H>(q, m, c));
             q += row;
             if (v < 4) {
               if (q >= end) break;
               u = v128.load32_splat(p + (<usize>load<u16>(i, 4) << 2));
-              c0 = madd(c0, u, v128.load(q));
-              if (v > 1) c1 = madd(c1, u, v128.load(q, 16));
+              c0 = madd(c0, u, four<N0, H>(q, m, c));
+              if (v > 1) c1 = madd(c1, u, four<N1, H>(q, m, c));
               q += row;
               if (q >= end) break;
               u = v128.load32_splat(p + (<usize>load<u16>(i, 6) << 2));
-              d0 = madd(d0, u, v128.load(q));
-              if (v > 1) d1 = madd(d1, u, v128.load(q, 16));
+              d0 = madd(d0, u, four<N0, H>(q, m, c));
+              if (v > 1) d1 = madd(d1, u, four<N1, H>(q, m, c));
               q += row;
               i += 4;
             }
@@ -153,28 +170,41 @@ import { N0, N1, N2, N3, N4, put } from './tile';
 export function f32_group16_spmv(
   x: usize, sx: usize, y: usize, sy: usize, w: usize, tokens: i32, rows: i32, lists: i32, min: f32, max: f32,
 ): void {
-  group<N4>(x, sx, y, sy, w, tokens, rows, lists, min, max);
+  group<N4, N0>(x, sx, y, sy, w, tokens, rows, lists, min, max);
 }
 export function f32_group8_spmv(
   x: usize, sx: usize, y: usize, sy: usize, w: usize, tokens: i32, rows: i32, lists: i32, min: f32, max: f32,
 ): void {
-  group<N2>(x, sx, y, sy, w, tokens, rows, lists, min, max);
+  group<N2, N0>(x, sx, y, sy, w, tokens, rows, lists, min, max);
 }
 export function f32_group4_spmv(
   x: usize, sx: usize, y: usize, sy: usize, w: usize, tokens: i32, rows: i32, lists: i32, min: f32, max: f32,
 ): void {
-  group<N1>(x, sx, y, sy, w, tokens, rows, lists, min, max);
+  group<N1, N0>(x, sx, y, sy, w, tokens, rows, lists, min, max);
 }
 
-/** Stores lane i of v, if there are more than i outputs left, where output i of the block lies. */
+/** Weights of half precision, all finite. */
+export function f16_group16_spmv(
+  x: usize, sx: usize, y: usize, sy: usize, w: usize, tokens: i32, rows: i32, lists: i32, min: f32, max: f32,
+): void {
+  group<N4, N1>(x, sx, y, sy, w, tokens, rows, lists, min, max);
+}
+
+/** Stores outputs 4 I to 4 I + 3 of a block, of which n are left, where each lies: byte offsets at `to`. */
 // @ts-expect-error: decorator
 @inline function scatter<I>(y: usize, to: usize, n: i32, a: v128, lo: v128, hi: v128): void {
-  const i = <i32>(offsetof<I>() * 4), at = to + offsetof<I>() * 16;
+  const left = n - <i32>(offsetof<I>() * 4), at = to + offsetof<I>() * 16;
   const v = clamp(a, lo, hi);
-  if (n > i) v128.store32_lane(y + <usize>load<u32>(at), v, 0);
-  if (n > i + 1) v128.store32_lane(y + <usize>load<u32>(at, 4), v, 1);
-  if (n > i + 2) v128.store32_lane(y + <usize>load<u32>(at, 8), v, 2);
-  if (n > i + 3) v128.store32_lane(y + <usize>load<u32>(at, 12), v, 3);
+  if (left > 3) {
+    v128.store32_lane(y + <usize>load<u32>(at), v, 0);
+    v128.store32_lane(y + <usize>load<u32>(at, 4), v, 1);
+    v128.store32_lane(y + <usize>load<u32>(at, 8), v, 2);
+    v128.store32_lane(y + <usize>load<u32>(at, 12), v, 3);
+  } else {
+    if (left > 0) v128.store32_lane(y + <usize>load<u32>(at), v, 0);
+    if (left > 1) v128.store32_lane(y + <usize>load<u32>(at, 4), v, 1);
+    if (left > 2) v128.store32_lane(y + <usize>load<u32>(at, 8), v, 2);
+  }
 }
 
 /** Bytes of `window` at p, picked by indices; 0 where the index is 128. */

@@ -1,10 +1,18 @@
 // Few tokens: node bench/run.mjs spmv [--shapes 3072x768,…] [--tokens 1,2,4,8] [--zeros 0.7,0.8,0.9] [--only group16] [--isa …]
 // Every answer is checked. GFLOP/s on the nonzeros and as if dense; GB/s of packed weights, beside what the engine reads from
 // a buffer of that size; ratio to our dense kernel, timed in turn with the others.
+import { halfToNumber, numberToHalf } from '../src/half.ts';
 import { gemvCalls } from '../src/kernel/dense.ts';
 import { spmvCalls, spmvScratch } from '../src/kernel/spmv.ts';
 import { packGemv } from '../src/pack/dense.ts';
-import { type PackedSpmv, packSpmv, packSpmvInt8, quantizeRows, type SpmvFormat } from '../src/pack/spmv.ts';
+import {
+  type PackedSpmv,
+  packSpmv,
+  packSpmvHalf,
+  packSpmvInt8,
+  quantizeRows,
+  type SpmvFormat,
+} from '../src/pack/spmv.ts';
 import { referenceSpmv, referenceSpmvInt8 } from '../src/reference/spmv.ts';
 import { readBandwidth } from './support/bandwidth.ts';
 import { ISAS, Machine, option, rng } from './support/machine.ts';
@@ -32,12 +40,18 @@ for (const isa of ISAS) {
       const denseRun = dense.bind(gemvCalls(d, dense.put(d.data), io(dense)));
       for (const zeros of list('zeros', '0.7,0.8,0.9').map(Number)) {
         const cases = [{ name: 'dense', run: denseRun, packed: undefined as PackedSpmv | undefined }];
-        for (const name of ['group16', 'group8', 'group4', 'window', 'int8 window']) {
+        for (const name of ['group16', 'group8', 'group4', 'window', 'f16 group16', 'int8 window']) {
           if (!name.includes(option('only', ''))) continue;
           const format = name.split(' ').pop() as SpmvFormat;
           const w = pruned(rows, cols, 1 - zeros, SHARED[format]);
           const q = name.startsWith('int8') ? quantizeRows(w, rows, cols) : undefined;
-          const packed = q ? packSpmvInt8(q, rows, cols) : packSpmv(w, rows, cols, format);
+          const half = name.startsWith('f16') ? Uint16Array.from(w, numberToHalf) : undefined;
+          if (half) w.set(Float32Array.from(half, halfToNumber));
+          const packed = q
+            ? packSpmvInt8(q, rows, cols)
+            : half
+              ? packSpmvHalf(half, rows, cols)
+              : packSpmv(w, rows, cols, format);
           const m = new Machine(isa);
           const at = m.put(packed.data);
           const place = io(m);

@@ -102,6 +102,9 @@ describe('pruned layers of few tokens', () => {
     [2, 4, 0.8, 'group4'],
     [1, 1, 0.9, 'window'],
     [4, 1, 0.2, 'dense'],
+    [8, 16, 0.8, 'group16'],
+    [7, 1, 0.2, 'dense'],
+    [8, 1, 0.9, 'csr'],
   ])('%i tokens, groups of %i, %f zeros: %s', async (tokens, group, zeros, format) => {
     const w = prune(f32([70, 96], 3, 0.2), zeros, group, 5);
     const g = graph({ x: [tokens, 96] }, ['y'], [node('Gemm', ['x', 'w', 'b'], ['y'], { transB: 1 })], {
@@ -112,8 +115,14 @@ describe('pruned layers of few tokens', () => {
     (await agree(g, feeds)).dispose();
     const model = await Model.load(g);
     const [step] = model.plan(feeds);
-    expect(step).toMatchObject({ format, denseFlops: 2 * 70 * 96 * tokens });
+    const nonzeros = w.data.filter((v) => v !== 0).length;
+    expect(step).toMatchObject({ format, denseFlops: 2 * 70 * 96 * tokens, flops: 2 * nonzeros * tokens });
+    expect(step.sparsity).toBeCloseTo(1 - nonzeros / (70 * 96), 9);
+    expect(step.weightBytes).toBeGreaterThan(4 * nonzeros);
     model.dispose();
+    const dense = await Model.load(g, { sparsity: 'off' });
+    expect(dense.plan(feeds)[0]).toMatchObject({ format: 'dense', kernel: 'f32_dense_gemv' });
+    dense.dispose();
   });
 });
 

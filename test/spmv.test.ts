@@ -1,8 +1,18 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { halfToNumber, numberToHalf } from '../src/half.ts';
+import { chooseFew } from '../src/kernel/few.ts';
 import { spmvCalls, spmvScratch } from '../src/kernel/spmv.ts';
-import { type PackedSpmv, packSpmv, packSpmvInt8, quantizeRows, type SpmvFormat } from '../src/pack/spmv.ts';
-import { unpackSpmv, unpackSpmvInt8, validateSpmv } from '../src/pack/spmv-read.ts';
+import {
+  countSpmv,
+  type PackedSpmv,
+  packSpmv,
+  packSpmvHalf,
+  packSpmvInt8,
+  quantizeRows,
+  type SpmvFormat,
+} from '../src/pack/spmv.ts';
+import { unpackSpmv, unpackSpmvHalf, unpackSpmvInt8, validateSpmv } from '../src/pack/spmv-read.ts';
 import { type Layer, referenceQuantize, referenceSpmv, referenceSpmvInt8 } from '../src/reference/spmv.ts';
 import { Bench, ISAS, randf, rng } from './support/kernels.ts';
 import { expectClose, tolerance } from './support/spmm.ts';
@@ -58,6 +68,32 @@ describe.each(ISAS)('%s', (isa) => {
       }),
       { numRuns: 150 },
     );
+  });
+
+  test('f16: ragged sizes, any density, one to nine tokens', () => {
+    fc.assert(
+      fc.property(SIZES, ({ rows, cols, tokens, density, seed }) => {
+        const halves = Uint16Array.from(pruned(rows, cols, density, seed), numberToHalf);
+        const w = Float32Array.from(halves, halfToNumber);
+        const x = randf(tokens * cols, seed + 1);
+        const layer = { rows, cols, tokens, bias: randf(rows, seed + 2), min: -1, max: 1.5 };
+        const packed = packSpmvHalf(halves, rows, cols, layer.bias);
+        validateSpmv(packed);
+        expect(unpackSpmvHalf(packed)).toEqual(halves);
+        expectClose(run(bench, packed, x, layer), referenceSpmv(w, x, layer), tolerance(cols));
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  test('f16: every finite half is exact, subnormal ones too', () => {
+    const halves = Uint16Array.from({ length: 65536 }, (_, i) => i).filter((h) => (h & 0x7c00) !== 0x7c00);
+    const packed = packSpmvHalf(halves, halves.length, 1);
+    const y = run(bench, packed, new Float32Array([1]), { rows: halves.length, cols: 1, tokens: 1 });
+    halves.forEach((h, i) => {
+      if (y[i] !== halfToNumber(h)) throw new Error(`0x${h.toString(16)} is ${y[i]}`);
+    });
+    expect(y.length).toBe(2 * 31 * 1024);
   });
 
   test('int8: exact integers', () => {
@@ -228,6 +264,65 @@ test('density and bytes are told', () => {
   expect(packSpmv(new Float32Array(64 * 96), 64, 96, 'group16').stored).toBe(0);
 });
 
+test('countSpmv: groups exact, windows to 6 %', () => {
+  for (const [rows, cols, density] of [
+    [70, 300, 0.02],
+    [64, 300, 0.3],
+    [160, 768, 0.1],
+    [33, 768, 0.7],
+    [5, 9, 0],
+    [16, 50, 1],
+  ]) {
+    const w = pruned(rows, cols, density, 8);
+    const { nonzeros, records } = countSpmv(w, rows, cols);
+    expect(nonzeros).toBe(w.filter((v) => v !== 0).length);
+    for (const format of FORMATS) {
+      const height = format === 'window' ? 16 : Number(format.slice(5));
+      const packed = packSpmv(w, rows, cols, format).stored / height;
+      if (format === 'window') expect(Math.abs(records.window - packed)).toBeLessThanOrEqual(0.06 * packed + 8);
+      else expect(records[format]).toBe(packed);
+    }
+  }
+});
+
+describe('chooseFew', () => {
+  const shared = (rows: number, cols: number, zeros: number, group: number) => {
+    const lists = pruned(Math.ceil(rows / group), cols, 1 - zeros, 6);
+    const values = randf(rows * cols, 7);
+    return values.map((v, i) => (lists[Math.floor(Math.floor(i / cols) / group) * cols + (i % cols)] ? v : 0));
+  };
+  test.each([
+    [1, 16, 0.3, 'group16'],
+    [8, 16, 0.8, 'group16'],
+    [1, 8, 0.8, 'group8'],
+    [2, 4, 0.8, 'group4'],
+    [8, 4, 0.8, 'panels'],
+    [1, 1, 0.5, 'dense'],
+    [1, 1, 0.9, 'window'],
+    [8, 1, 0.9, 'panels'],
+    [8, 1, 0.3, 'dense'],
+  ] as const)('%i tokens, groups of %i, %f zeros: %s', (tokens, group, zeros, format) => {
+    const w = shared(512, 384, zeros, group);
+    for (const isa of ['simd128', 'relaxed'] as const) {
+      const choice = chooseFew(isa, false, w, 512, 384, tokens);
+      expect(choice.format).toBe(format);
+      expect(choice.ns).toBeLessThanOrEqual(choice.denseNs);
+      expect(chooseFew(isa, true, w, 512, 384, tokens)).toMatchObject({ format: 'dense', ns: choice.denseNs });
+    }
+  });
+
+  test('no zero, no sparse format; nothing, no trouble', () => {
+    expect(chooseFew('simd128', false, new Float32Array(64 * 64).fill(1), 64, 64, 1).format).toBe('dense');
+    expect(chooseFew('simd128', false, new Float32Array(0), 0, 5, 1)).toMatchObject({ format: 'dense', zeros: 0 });
+  });
+
+  test('weights beyond the caches count by their bytes', () => {
+    const w = shared(4096, 2048, 0.62, 1);
+    expect(chooseFew('simd128', false, w.subarray(0, 512 * 2048), 512, 2048, 1).format).toBe('dense');
+    expect(chooseFew('simd128', false, w, 4096, 2048, 1).format).toBe('window');
+  });
+});
+
 test('quantizeRows: an error of half a scale at most, empty rows, large and tiny numbers', () => {
   const w = pruned(6, 50, 0.5, 9).map((v, i) => v * 10 ** (Math.floor(i / 50) * 8 - 30));
   w.fill(0, 50, 100);
@@ -254,12 +349,15 @@ describe('bad input', () => {
     expect(() => packSpmvInt8({ ...int8, weights: new Int8Array(6).fill(-128) }, 3, 2)).toThrow(/-127 to 127/);
     const long = new Int8Array(70000).fill(1);
     expect(() => packSpmvInt8({ weights: long, scales: new Float32Array([1]) }, 1, 70000)).toThrow(/at most 66311/);
+    expect(() => packSpmvHalf(new Uint16Array([0, 0xfc00]), 2, 1)).toThrow(/"weights" expected finite numbers/);
+    expect(() => packSpmvHalf(new Uint16Array(3), 2, 1)).toThrow(/"weights" expected 2 \* 1 = 2 values/);
+    expect(() => unpackSpmvHalf(packSpmv(w, 3, 2, 'group16'))).toThrow(/expected f16 weights/);
     expect(() => quantizeRows(new Float32Array([Number.NaN]), 1, 1)).toThrow(/"weights" expected finite/);
     expect(() => unpackSpmv(packSpmvInt8(int8, 3, 2))).toThrow(/expected f32 weights/);
     expect(() => unpackSpmvInt8(packSpmv(w, 3, 2, 'window'))).toThrow(/expected int8 weights/);
   });
 
-  test.each([...FORMATS, 'int8'] as const)(
+  test.each([...FORMATS, 'int8', 'f16'] as const)(
     '%s: every byte of a packed matrix changed, truncated, extended',
     (format) => {
       const [rows, cols] = [18, 23];
@@ -268,7 +366,9 @@ describe('bad input', () => {
       const good =
         format === 'int8'
           ? packSpmvInt8(quantizeRows(dense, rows, cols), rows, cols, bias)
-          : packSpmv(dense, rows, cols, format, bias);
+          : format === 'f16'
+            ? packSpmvHalf(Uint16Array.from(dense, numberToHalf), rows, cols, bias)
+            : packSpmv(dense, rows, cols, format, bias);
       const named = (data: Uint8Array) => {
         try {
           validateSpmv({ ...good, data });

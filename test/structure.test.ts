@@ -16,7 +16,7 @@ test.each(ISAS)('%s: the exports of the module are the rows of the variant table
 });
 
 test('kernel names follow the grammar', () => {
-  for (const { name } of VARIANTS) expect(name).toMatch(/^(f32|i8)_[a-z0-9]+(_[a-z0-9]+)*$/);
+  for (const { name } of VARIANTS) expect(name).toMatch(/^(f32|f16|i8)_[a-z0-9]+(_[a-z0-9]+)*$/);
 });
 
 /** Files of assembly/ that are not a family. */

@@ -7,7 +7,7 @@
  * The peers multiply the very weights that ours skip zeros of, and every answer is compared with an f64 sum before anything is
  * timed; int8 may differ by its rounding. A process an engine; each round times every case once, in an order that rotates.
  * What a call costs a peer before it multiplies (promises, feeds, a copy of the result) is timed on a layer of 16x16: the
- * ratios are given of whole calls, as a caller pays, and net of that. Ours are calls of kernels, with the quantisation of x.
+ * ratios are given of whole calls, as a caller pays, and net of that. Ours are calls of kernels, with x copied in and quantised.
  */
 import { fork } from 'node:child_process';
 import { mkdirSync } from 'node:fs';

@@ -1,5 +1,6 @@
 /** A model's weights in the engine's memory: packed once per layer and format, shared by all plans, freed together. */
 import type { Engine } from '../engine.ts';
+import type { FewChoice } from '../kernel/few.ts';
 import type { Choice } from '../kernel/select.ts';
 import type { WeightChooser } from './lower/types.ts';
 import type { Prepare } from './prepare.ts';
@@ -17,6 +18,7 @@ export class Weights implements WeightChooser {
   private blocks = new Map<string, number>();
   private packs = new Map<string, { at: number; packed: { data: Uint8Array } }>();
   private choices = new Map<string, Choice>();
+  private fews = new Map<string, FewChoice>();
 
   constructor(engine: Engine, sparsity: Sparsity, prepare: Prepare) {
     this.engine = engine;
@@ -66,13 +68,21 @@ export class Weights implements WeightChooser {
     );
   }
 
-  chooseFew(weights: Float32Array, rows: number, cols: number, tokens: number): ReturnType<WeightChooser['chooseFew']> {
-    return this.sparsity === 'off' ? undefined : this.prepare.chooseSpmv(weights, rows, cols, tokens);
-  }
-
   private remember(key: string, make: () => Choice): Choice {
     let choice = this.choices.get(key);
     if (!choice) this.choices.set(key, (choice = make()));
+    return choice;
+  }
+
+  /** One choice a layer and number of tokens. */
+  chooseFew(key: string, weights: Float32Array, rows: number, cols: number, tokens: number): FewChoice {
+    const name = `${key}|${tokens}`;
+    let choice = this.fews.get(name);
+    if (!choice) {
+      const { isa } = this.engine.info;
+      choice = this.prepare.chooseFew(isa, this.sparsity === 'off', weights, rows, cols, tokens);
+      this.fews.set(name, choice);
+    }
     return choice;
   }
 

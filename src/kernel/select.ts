@@ -1,6 +1,5 @@
 /** The kernel of a weight matrix, chosen once a layer by predicted time. */
 import { countSpmm, type SpmmCounts } from '../pack/spmm.ts';
-import { countSpmv } from '../pack/spmv.ts';
 import { type Calibrated, type Calibration, type CostTable, calibrate, DEFAULT_COSTS, predict } from './cost.ts';
 import type { Isa } from './isa.ts';
 import { VARIANTS } from './variants.ts';
@@ -100,24 +99,4 @@ export function chooseFormat(
     groupedNs: rank(costs, grouped)[0].ns,
     zeros,
   };
-}
-
-/**
- * Nanoseconds a stored weight and token of the kernels for few tokens (3072x768, one token, 80 % zeros; Zen 4, Node 20 and 24
- * within 10 %): differences between engines are small against those between formats, so they are not measured.
- */
-const SPMV_NS = { dense: 0.07, group16: 0.07, group8: 0.082, group4: 0.118, window: 0.25 } as const;
-
-/** The fastest format for a weight matrix and one to a few tokens, and its predicted time and the dense one's, ns. */
-export function chooseSpmv(
-  weights: Float32Array,
-  rows: number,
-  cols: number,
-  tokens: number,
-): { format: keyof typeof SPMV_NS; ns: number; denseNs: number; zeros: number } {
-  const counts = countSpmv(weights, rows, cols);
-  const times = { ...counts, dense: rows * cols };
-  const ns = (f: keyof typeof SPMV_NS) => times[f] * SPMV_NS[f] * tokens;
-  const format = (Object.keys(SPMV_NS) as (keyof typeof SPMV_NS)[]).reduce((a, b) => (ns(b) < ns(a) ? b : a));
-  return { format, ns: ns(format), denseNs: ns('dense'), zeros: rows * cols - counts.window };
 }

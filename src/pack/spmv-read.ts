@@ -1,6 +1,7 @@
 /** Reads packed weights of the kernels for few tokens back, with every offset checked (layout: spmv.ts). */
 import { SparseFormatError } from '../errors.ts';
-import { byteOf, HEIGHT, headOf, type Int8Matrix, LIST, NONE, type PackedSpmv, WINDOW } from './spmv.ts';
+import { byteOf, HALF_BITS, HALF_SCALE, HEIGHT, headOf, type Int8Matrix, LIST, NONE, type PackedSpmv } from './spmv.ts';
+import { WINDOW } from './window.ts';
 
 interface Reader {
   weight(row: number, col: number, value: number): void;
@@ -11,6 +12,7 @@ interface Reader {
 function read(p: PackedSpmv, to: Reader): void {
   const { rows, cols, format, data } = p;
   const int8 = p.type === 'i8';
+  const half = p.type === 'f16';
   const window = format === 'window';
   const height = int8 ? 8 : HEIGHT[format];
   const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
@@ -27,6 +29,13 @@ function read(p: PackedSpmv, to: Reader): void {
     for (let i = 0; i < 32; i++) {
       const mask = i < 16 ? 15 : i & 1 ? 0 : 255;
       if (data[masks + i] !== mask) throw wrong(masks + i, `expected ${mask}, got ${data[masks + i]}`);
+    }
+  }
+  if (half) {
+    const constants = need(32);
+    for (let i = 0; i < 4; i++) {
+      const [bits, scale] = [view.getUint32(constants + 4 * i, true), view.getFloat32(constants + 16 + 4 * i, true)];
+      if (bits !== HALF_BITS || scale !== HALF_SCALE) throw wrong(constants + 4 * i, 'expected the constants of f16');
     }
   }
   const known = new Uint8Array(rows);
@@ -67,7 +76,7 @@ function read(p: PackedSpmv, to: Reader): void {
       const n = view.getUint32(head, true);
       if (n > LIST * 16 || (int8 && n & 1)) throw wrong(head, `expected ${int8 ? 'an even' : 'a'} count, got ${n}`);
       need(headOf(n) - 16);
-      const body = need(n * (int8 ? 24 : window ? 80 : 4 * height));
+      const body = need(n * (int8 ? 24 : window ? 80 : half ? 2 * height : 4 * height));
       for (let i = 0; i < n; i++) {
         const where = head + 4 + 2 * i;
         const base = k0 + view.getUint16(where, true);
@@ -89,6 +98,13 @@ function read(p: PackedSpmv, to: Reader): void {
             else if (index !== NONE || value !== 0) {
               throw wrong(step + r, `expected an index below 16, or 128 and a weight of 0, got ${index} and ${value}`);
             }
+          }
+        } else if (half) {
+          for (let r = 0; r < height; r++) {
+            const weight = body + 2 * (height * i + r);
+            const bits = view.getUint16(weight, true);
+            if ((bits & 0x7c00) === 0x7c00) throw wrong(weight, `expected a finite half, got bits ${bits}`);
+            put(weight, r, base, bits, limit);
           }
         } else {
           for (let r = 0; r < height; r++) {
@@ -121,6 +137,22 @@ export function validateSpmv(p: PackedSpmv): void {
 export function unpackSpmv(p: PackedSpmv): Float32Array {
   if (p.type !== 'f32') throw new SparseFormatError(`expected f32 weights, got ${p.type}`);
   const out = new Float32Array(p.rows * p.cols);
+  read(p, {
+    weight(row, col, value) {
+      out[row * p.cols + col] = value;
+    },
+    scale() {},
+  });
+  return out;
+}
+
+/**
+ * The binary16 bits back, [rows][cols].
+ * @throws SparseFormatError
+ */
+export function unpackSpmvHalf(p: PackedSpmv): Uint16Array {
+  if (p.type !== 'f16') throw new SparseFormatError(`expected f16 weights, got ${p.type}`);
+  const out = new Uint16Array(p.rows * p.cols);
   read(p, {
     weight(row, col, value) {
       out[row * p.cols + col] = value;

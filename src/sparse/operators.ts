@@ -3,10 +3,11 @@ import { ArgumentRangeError, ArgumentTypeError, DisposedError } from '../errors.
 import type { KernelCall } from '../kernel/call.ts';
 import type { Calibrated } from '../kernel/cost.ts';
 import { gemvCalls } from '../kernel/dense.ts';
+import { chooseFew, FEW_TOKENS } from '../kernel/few.ts';
 import type { Kernels } from '../kernel/instance.ts';
 import { packPanelsCalls, packTokensCalls, unpackTokensCalls } from '../kernel/layout.ts';
 import { sddmmCalls } from '../kernel/sddmm.ts';
-import { chooseFormat, chooseSpmv } from '../kernel/select.ts';
+import { chooseFormat } from '../kernel/select.ts';
 import { type SpmmIo, spmmCalls } from '../kernel/spmm.ts';
 import { spmvCalls, spmvScratch } from '../kernel/spmv.ts';
 import { VARIANTS } from '../kernel/variants.ts';
@@ -63,8 +64,6 @@ interface Product {
   readonly calls: KernelCall[];
 }
 
-/** Up to so many columns run with outputs in lanes: a panel would be mostly empty. */
-const FEW = 4;
 const LANES = 16;
 
 /** Y = clamp(W X + bias) for one W and one number of columns, with its memory: packed once, run many times. */
@@ -101,8 +100,11 @@ export class SpmmOperator {
       this.x = this.alloc(4 * cols * columns);
       this.y = this.alloc(4 * rows * columns);
       const limits = { min, max };
-      const few = columns <= FEW && (layout === 'tokens' || columns === 1) && !(w instanceof Composite);
-      const plan = few ? this.few(w, bias, limits) : this.many(w, bias, limits);
+      const few =
+        columns <= FEW_TOKENS && (layout === 'tokens' || columns === 1) && !(w instanceof Composite)
+          ? this.few(w, bias, limits)
+          : undefined;
+      const plan = few ?? this.many(w, bias, limits);
       this.kernel = plan.kernel;
       this.format = plan.format;
       this.weightBytes = plan.weightBytes;
@@ -185,11 +187,12 @@ export class SpmmOperator {
     return at;
   }
 
-  /** Outputs in lanes. */
-  private few(w: SparseMatrix | DenseMatrix, bias: Float32Array | undefined, limits: Limits): Product {
-    const { rows, cols, columns: tokens, x, y } = this;
+  /** Outputs in lanes, where that is faster. */
+  private few(w: SparseMatrix | DenseMatrix, bias: Float32Array | undefined, limits: Limits): Product | undefined {
+    const { rows, cols, columns: tokens, x, y, host } = this;
     const dense = w instanceof SparseMatrix ? w.toDense() : w.data;
-    const { format } = chooseSpmv(dense, rows, cols, tokens);
+    const { format } = chooseFew(host.info.isa, false, dense, rows, cols, tokens);
+    if (format === 'panels') return undefined;
     if (format === 'dense') {
       const packed = packGemv(dense, rows, cols, bias);
       const calls = gemvCalls(packed, this.put(packed), { x, y, tokens, ...limits });

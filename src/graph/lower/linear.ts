@@ -1,5 +1,6 @@
 /** Gemm and MatMul: few tokens have outputs in lanes, many have tokens in lanes; two computed operands go row-major. */
 import { gemvCalls, matmulCalls } from '../../kernel/dense.ts';
+import { FEW_TOKENS } from '../../kernel/few.ts';
 import { packTokensCalls, unpackTokensCalls } from '../../kernel/layout.ts';
 import { spmmCalls } from '../../kernel/spmm.ts';
 import { spmvCalls, spmvScratch } from '../../kernel/spmv.ts';
@@ -10,9 +11,6 @@ import type { Node } from '../ir.ts';
 import { geometry } from '../place.ts';
 import { chosenFacts, matrix } from './matrix.ts';
 import { type Clamp, f32Constant, type LowerContext, type Lowered, OPEN, type Rule } from './types.ts';
-
-/** Up to this many tokens share no panel: a panel of 8 lanes would run mostly empty. */
-const FEW = 4;
 
 /** y[tokens][rows] = x[tokens][cols] W^T + bias, W [rows][cols]. */
 export interface Linear {
@@ -31,7 +29,7 @@ export const linear: Rule = (node, out, clamp, ctx) => {
   const limits = clamp ?? OPEN;
   const layer = constantLinear(node, out, ctx);
   if (!layer) return node.op === 'MatMul' && !clamp ? runtimeMatmul(node, out, ctx) : undefined;
-  return layer.tokens <= FEW
+  return layer.tokens <= FEW_TOKENS
     ? oneToken(node.inputs[0], out, layer, limits, ctx)
     : manyTokens(node.inputs[0], out, layer, limits, ctx);
 };
@@ -67,34 +65,34 @@ function constantLinear(node: Node, out: string, ctx: LowerContext): Linear | un
   };
 }
 
-/** One to four tokens: outputs in lanes. */
+/** One to eight tokens: outputs in lanes, unless so few inputs are shared that tokens in lanes are faster. */
 export function oneToken(input: string, out: string, l: Linear, clamp: Clamp, ctx: LowerContext): Lowered {
-  const { rows, cols, tokens } = l;
-  const choice = ctx.weights.chooseFew(l.weights, rows, cols, tokens);
-  const format = choice?.format ?? 'dense';
-  const zeros = choice?.zeros ?? 0;
-  const facts = {
+  const { key, weights, bias, rows, cols, tokens } = l;
+  const choice = ctx.weights.chooseFew(key, weights, rows, cols, tokens);
+  const { format } = choice;
+  if (format === 'panels') return manyTokens(input, out, l, clamp, ctx);
+  const common = {
     format,
-    flops: 2 * (rows * cols - zeros) * tokens,
+    flops: 2 * (rows * cols - choice.zeros) * tokens,
     denseFlops: 2 * rows * cols * tokens,
-    sparsity: rows * cols ? zeros / (rows * cols) : 0,
-    predictedMs: choice && choice.ns / 1e6,
-    predictedDenseMs: choice && choice.denseNs / 1e6,
+    sparsity: rows * cols ? choice.zeros / (rows * cols) : 0,
+    predictedMs: choice.ns / 1e6,
+    predictedDenseMs: choice.denseNs / 1e6,
     reads: [{ name: input, layout: 0 as const }],
     writes: [{ name: out, layout: 0 as const }],
   };
   if (format === 'dense') {
-    const { at, packed } = ctx.packed(`${l.key}|gemv`, () => packGemv(l.weights, rows, cols, l.bias));
+    const { at, packed } = ctx.packed(`${key}|gemv`, () => packGemv(weights, rows, cols, bias));
     return {
-      ...facts,
+      ...common,
       kernel: 'f32_dense_gemv',
       weightBytes: packed.bytes,
       emit: ([x], [y]) => gemvCalls(packed, at, { x: x.at, y: y.at, tokens, ...clamp }),
     };
   }
-  const { at, packed } = ctx.packed(`${l.key}|${format}`, () => packSpmv(l.weights, rows, cols, format, l.bias));
+  const { at, packed } = ctx.packed(`${key}|${format}`, () => packSpmv(weights, rows, cols, format, bias));
   return {
-    ...facts,
+    ...common,
     kernel: packed.kernel,
     weightBytes: packed.bytes,
     scratch: spmvScratch(packed, tokens),

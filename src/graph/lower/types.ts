@@ -1,6 +1,7 @@
 /** What lowering turns a node into, and what a lowering rule may ask. */
 import type { KernelCall } from '../../kernel/call.ts';
-import type { Choice, chooseSpmv } from '../../kernel/select.ts';
+import type { FewChoice } from '../../kernel/few.ts';
+import type { Choice } from '../../kernel/select.ts';
 import type { Known, OpTable } from '../../ops/types.ts';
 import type { DataOf, DType, Tensor } from '../../tensor.ts';
 import type { Node } from '../ir.ts';
@@ -88,13 +89,8 @@ export interface WeightChooser {
     columns: number,
     runs: number,
   ): Choice | undefined;
-  /** The best format for one to a few tokens; undefined where the model must run dense. */
-  chooseFew(
-    weights: Float32Array,
-    rows: number,
-    cols: number,
-    tokens: number,
-  ): ReturnType<typeof chooseSpmv> | undefined;
+  /** For one to eight tokens; dense where the model must run dense. */
+  chooseFew(key: string, weights: Float32Array, rows: number, cols: number, tokens: number): FewChoice;
 }
 
 /**

@@ -1,0 +1,80 @@
+/** How a layer for one to eight tokens runs: a fixed rule from measured times, the same on every machine. */
+
+import { countSpmm } from '../pack/spmm.ts';
+import { countSpmv, type SpmvFormat } from '../pack/spmv.ts';
+import { DEFAULT_COSTS, predict } from './cost.ts';
+import type { Isa } from './isa.ts';
+import { VARIANTS } from './variants.ts';
+
+/** From this many tokens on a panel of 8 lanes is full: the dense kernels then take the same time (3072x768: 860 us). */
+export const FEW_TOKENS = 8;
+
+export interface FewChoice {
+  /** Outputs in lanes: dense or a format of the spmv family. Tokens in lanes: `panels`, whose kernel is chosen as for many. */
+  readonly format: SpmvFormat | 'dense' | 'panels';
+  /** Predicted time of the choice and of the dense kernel, ns. */
+  readonly ns: number;
+  readonly denseNs: number;
+  /** Zeros in the matrix. */
+  readonly zeros: number;
+}
+
+/**
+ * ns of a record (an input of a block, a step of a window) for one token and for two. Measured on 3072x768 at 80 %, Zen 4,
+ * Node 20 and 24 (simd128) and Node 24 (relaxed); only their ratios count.
+ */
+const RECORD: Readonly<Record<Isa, Readonly<Record<SpmvFormat | 'dense', readonly [one: number, two: number]>>>> = {
+  simd128: {
+    dense: [0.9, 1.5],
+    group16: [1.03, 1.57],
+    group8: [0.61, 0.95],
+    group4: [0.42, 0.67],
+    window: [2.75, 5.6],
+  },
+  relaxed: { dense: [0.78, 1.2], group16: [0.9, 1.36], group8: [0.57, 0.8], group4: [0.43, 0.58], window: [2.15, 4.1] },
+};
+/** ns of a block: list heads, the end of the loop, clamp and store. */
+const BLOCK = 5;
+/** What does not stay in a cache arrives at 30 GB/s; ns a byte. */
+const CACHE = 24e6;
+const MEMORY = 0.033;
+/** ns to bring a number into panels, or an output back. */
+const LAYOUT = 0.9;
+
+/**
+ * @param denseOnly leaves the sparse formats out; without a zero they are out anyway
+ * @param tokens 1 to {@link FEW_TOKENS}
+ */
+export function chooseFew(
+  isa: Isa,
+  denseOnly: boolean,
+  weights: Float32Array,
+  rows: number,
+  cols: number,
+  tokens: number,
+): FewChoice {
+  const { nonzeros, records } = countSpmv(weights, rows, cols);
+  const zeros = rows * cols - nonzeros;
+  const time = (format: SpmvFormat | 'dense', height: number, count: number, recordBytes: number) => {
+    const [one, two] = RECORD[isa][format];
+    const blocks = Math.ceil(rows / height);
+    const compute = (tokens >> 1) * (BLOCK * blocks + two * count) + (tokens & 1) * (BLOCK * blocks + one * count);
+    const bytes = count * recordBytes;
+    return { format, ns: bytes > CACHE ? Math.max(compute, bytes * MEMORY) : compute };
+  };
+  const dense = time('dense', 16, Math.ceil(rows / 16) * cols, 64);
+  const list: { format: FewChoice['format']; ns: number }[] = [dense];
+  if (zeros > 0 && !denseOnly) {
+    list.push(time('group16', 16, records.group16, 66), time('group8', 8, records.group8, 34));
+    list.push(time('group4', 4, records.group4, 18), time('window', 16, records.window, 82));
+    const counts = countSpmm(weights, rows, cols);
+    const layout = LAYOUT * tokens * (rows + cols);
+    const lanes = Math.ceil(tokens / 4) * 4; // a vector of one token takes as long as one of four
+    for (const v of VARIANTS) {
+      if (v.op !== 'spmm' || v.format === 'dense') continue;
+      list.push({ format: 'panels', ns: layout + predict(DEFAULT_COSTS[isa].get(v.name)!, v, counts, lanes) });
+    }
+  }
+  const best = list.reduce((a, b) => (b.ns < a.ns ? b : a));
+  return { ...best, denseNs: dense.ns, zeros };
+}
