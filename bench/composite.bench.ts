@@ -58,8 +58,9 @@ for (const isa of ISAS) {
       wasm: readFileSync(`${option('wasm', 'dist/wasm')}/sparsimd.${isa}.wasm`),
     });
     const x = Float32Array.from({ length: cols * TOKENS }, () => r());
-    const runs = cases.map(({ name, w }) => {
-      const op = engine.prepare(w, { columns: TOKENS });
+    const runs: { name: string; bytes: number; run(): void }[] = [];
+    for (const { name, w } of cases) {
+      const op = await engine.prepare(w, { columns: TOKENS });
       const y = op.run(x);
       const effective = w instanceof Composite || w instanceof SparseMatrix ? w.toDense() : w.data;
       for (let i = 0; i < y.length; i += 997) {
@@ -68,8 +69,8 @@ for (const isa of ISAS) {
         for (let c = 0; c < cols; c++) sum += effective[row * cols + c] * x[c * TOKENS + p];
         if (!(Math.abs(y[i] - sum) < 1e-3)) throw new Error(`${name}: y[${i}] is ${y[i]}, expected ${sum}`);
       }
-      return { name, bytes: op.weightBytes, run: () => op.execute() };
-    });
+      runs.push({ name, bytes: op.weightBytes, run: () => op.execute() });
+    }
     const times = clock.measure(runs, Number(option('ms', '60')));
     console.log(`${rows}x${cols}, ${TOKENS} tokens`);
     times.forEach((t, i) => {

@@ -7,7 +7,7 @@ import { chooseIsa, type Isa } from './kernel/isa.ts';
 import { Arena } from './memory/arena.ts';
 import type { Operand } from './sparse/composite.ts';
 import type { SparseMatrix } from './sparse/matrix.ts';
-import { type PrepareOptions, SpmmOperator, type SpmmOptions, sddmm, spmm } from './sparse/operators.ts';
+import type { PrepareOptions, SpmmOperator, SpmmOptions } from './sparse/operators.ts';
 
 export interface EngineOptions {
   /** Pins the instruction set. Left out: relaxed where the JavaScript engine has it, else simd128. */
@@ -41,6 +41,9 @@ function defaultModule(isa: Isa): Promise<WebAssembly.Module> {
   }
   return module;
 }
+
+/** Choosing and packing, a chunk of its own that models share: fetched with the first product. */
+const operators = () => import('./sparse/operators.ts');
 
 /**
  * One instance of the kernels with one memory. Models may share an engine; disposing it frees everything at once.
@@ -119,17 +122,21 @@ export class Engine {
    * @returns [rows][columns], or [columns][rows]
    * @throws ArgumentTypeError, ArgumentRangeError before any kernel runs; OutOfMemoryError, after which the engine is usable
    */
-  spmm(
+  async spmm(
     w: Operand,
     x: Float32Array,
     options: SpmmOptions & { columns?: number; out?: Float32Array } = {},
-  ): Float32Array {
-    return spmm(this, w, x, options);
+  ): Promise<Float32Array> {
+    return (await operators()).spmm(this, w, x, options);
   }
 
   /** y = clamp(W x + bias) for one column x[cols] -> y[rows]. Throws as spmm() does. */
-  spmv(w: Operand, x: Float32Array, options: Omit<SpmmOptions, 'layout'> & { out?: Float32Array } = {}): Float32Array {
-    return spmm(this, w, x, { ...options, columns: 1 });
+  async spmv(
+    w: Operand,
+    x: Float32Array,
+    options: Omit<SpmmOptions, 'layout'> & { out?: Float32Array } = {},
+  ): Promise<Float32Array> {
+    return (await operators()).spmm(this, w, x, { ...options, columns: 1 });
   }
 
   /**
@@ -139,13 +146,18 @@ export class Engine {
    * @param b [cols][d]
    * @returns [rows][cols] in the format of the pattern where that is csr or bsr, else csr
    */
-  sddmm(pattern: SparseMatrix, a: Float32Array, b: Float32Array, options: { scale?: number } = {}): SparseMatrix {
-    return sddmm(this, pattern, a, b, options);
+  async sddmm(
+    pattern: SparseMatrix,
+    a: Float32Array,
+    b: Float32Array,
+    options: { scale?: number } = {},
+  ): Promise<SparseMatrix> {
+    return (await operators()).sddmm(this, pattern, a, b, options);
   }
 
-  /** Packs W for so many columns, to be run many times without further memory. Throws as spmm() does. */
-  prepare(w: Operand, options: PrepareOptions): SpmmOperator {
-    return new SpmmOperator(this, w, options);
+  /** Packs W for so many columns, to be run many times, without promises or further memory. Throws as spmm() does. */
+  async prepare(w: Operand, options: PrepareOptions): Promise<SpmmOperator> {
+    return new (await operators()).SpmmOperator(this, w, options);
   }
 
   /** Frees the memory. Models on this engine stop working. Calling it twice does no harm. */

@@ -52,7 +52,7 @@ describe.each(ISAS)('%s', (isa) => {
     engine = await Engine.create({ isa });
   });
 
-  test.each(CASES)('%s', (_, make) => {
+  test.each(CASES)('%s', async (_, make) => {
     const w = make();
     const { rows, cols } = w;
     const effective = w.toDense();
@@ -68,15 +68,15 @@ describe.each(ISAS)('%s', (isa) => {
           for (let k = 0; k < cols; k++) sum += effective[r * cols + k] * x[at(k, p)];
           return Math.min(1, Math.max(-0.5, sum));
         });
-        const got = engine.spmm(w, x, { bias, min: -0.5, max: 1, layout });
+        const got = await engine.spmm(w, x, { bias, min: -0.5, max: 1, layout });
         expectClose(got, want, 2e-4, `${columns} ${layout}`);
       }
     }
   });
 
-  test('a prepared composite frees all it took', () => {
+  test('a prepared composite frees all it took', async () => {
     const used = engine.arena.used;
-    const op = engine.prepare(CASES[3][1](), { columns: 33 });
+    const op = await engine.prepare(CASES[3][1](), { columns: 33 });
     expect(op.weightBytes).toBeGreaterThan(0);
     expect(engine.arena.used).toBeGreaterThan(used);
     op.dispose();

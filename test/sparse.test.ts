@@ -356,7 +356,7 @@ describe.each(ISAS)('operators, %s', (isa) => {
   const transposed = (a: Float32Array, rows: number, cols: number) =>
     Float32Array.from({ length: a.length }, (_, i) => a[(i % rows) * cols + Math.floor(i / rows)]);
 
-  test('both layouts, any number of columns, every format', () => {
+  test('both layouts, any number of columns, every format', async () => {
     const [rows, cols] = [21, 35];
     const w = pruned(rows, cols, 0.3, 3, [4, 1]);
     const bias = randf(rows, 4);
@@ -369,22 +369,26 @@ describe.each(ISAS)('operators, %s', (isa) => {
         const x = randf(cols * columns, columns + 1);
         const want = product(exact, x, rows, cols, columns, bias);
         const limits = { bias, min: -1, max: 2 };
-        expectClose(engine.spmm(m, x, limits), want, tolerance(cols), `features, ${columns}`);
-        const tokens = engine.spmm(m, transposed(x, cols, columns), { ...limits, layout: 'tokens' });
+        expectClose(await engine.spmm(m, x, limits), want, tolerance(cols), `features, ${columns}`);
+        const tokens = await engine.spmm(m, transposed(x, cols, columns), { ...limits, layout: 'tokens' });
         expectClose(transposed(tokens, columns, rows), want, tolerance(cols), `tokens, ${columns}`);
       }
     }
     const x = randf(cols, 9);
     const want = product(w, x, rows, cols, 1);
-    expectClose(engine.spmv(SparseMatrix.fromDense(w, rows, cols), x, { min: -1, max: 2 }), want, tolerance(cols));
+    expectClose(
+      await engine.spmv(SparseMatrix.fromDense(w, rows, cols), x, { min: -1, max: 2 }),
+      want,
+      tolerance(cols),
+    );
     const dense = { data: w, rows, cols };
-    expectClose(engine.spmm(dense, x, { min: -1, max: 2 }), want, tolerance(cols));
+    expectClose(await engine.spmm(dense, x, { min: -1, max: 2 }), want, tolerance(cols));
   });
 
-  test('a prepared operator keeps its memory, and its views see what the last run made', () => {
+  test('a prepared operator keeps its memory, and its views see what the last run made', async () => {
     const w = SparseMatrix.fromDense(pruned(64, 48, 0.2, 5), 64, 48);
     const before = engine.arena.used;
-    const op = engine.prepare(w, { columns: 20 });
+    const op = await engine.prepare(w, { columns: 20 });
     const inUse = engine.arena.used;
     const x = randf(48 * 20, 6);
     const first = op.run(x);
@@ -407,7 +411,7 @@ describe.each(ISAS)('operators, %s', (isa) => {
     expect(() => op.run(x)).toThrow(/disposed|dispose/);
   });
 
-  test('sddmm', () => {
+  test('sddmm', async () => {
     const [a, b] = [randf(9 * 6, 1), randf(11 * 6, 2)];
     const w = pruned(9, 11, 0.4, 8, [4, 4]);
     const formats: SparseOptions[] = [
@@ -419,10 +423,10 @@ describe.each(ISAS)('operators, %s', (isa) => {
     let p = SparseMatrix.fromDense(w, 9, 11);
     for (const options of formats) {
       p = SparseMatrix.fromDense(w, 9, 11, options);
-      const got = engine.sddmm(p, a, b, { scale: 2 });
+      const got = await engine.sddmm(p, a, b, { scale: 2 });
       // Blocks of 2x1 hold rows that the pattern has not; blocks of 4x4 are the pattern's own.
       const stored = SparseMatrix.fromDense(w, 9, 11, options.block?.[0] === 2 ? options : {});
-      const places = engine.sddmm(stored, new Float32Array(9).fill(1), new Float32Array(11).fill(1)).toDense();
+      const places = (await engine.sddmm(stored, new Float32Array(9).fill(1), new Float32Array(11).fill(1))).toDense();
       const want = w.map((_, i) => {
         let sum = 0;
         for (let k = 0; k < 6; k++) sum += a[Math.floor(i / 11) * 6 + k] * b[(i % 11) * 6 + k];
@@ -432,43 +436,45 @@ describe.each(ISAS)('operators, %s', (isa) => {
       expect(got.format).toBe(options.format === 'bitmask' ? 'csr' : options.format);
     }
     // Places whose product is 0 stay in the pattern.
-    const none = engine.sddmm(engine.sddmm(p, new Float32Array(9), new Float32Array(11)), a, b, { scale: 2 });
+    const none = await engine.sddmm(await engine.sddmm(p, new Float32Array(9), new Float32Array(11)), a, b, {
+      scale: 2,
+    });
     expect(none.nonzeros).toBe(p.nonzeros);
     const empty = SparseMatrix.fromDense([], 0, 4);
-    expect(engine.sddmm(empty, new Float32Array(0), new Float32Array(12)).stored).toBe(0);
-    expect(() => engine.sddmm({} as never, a, b)).toThrow(/"pattern" expected a SparseMatrix/);
-    expect(() => engine.sddmm(p, a, b.subarray(6))).toThrow(/"b"/);
-    expect(() => engine.sddmm(p, a.subarray(1), b)).toThrow(/"a"/);
+    expect((await engine.sddmm(empty, new Float32Array(0), new Float32Array(12))).stored).toBe(0);
+    await expect(engine.sddmm({} as never, a, b)).rejects.toThrow(/"pattern" expected a SparseMatrix/);
+    await expect(engine.sddmm(p, a, b.subarray(6))).rejects.toThrow(/"b"/);
+    await expect(engine.sddmm(p, a.subarray(1), b)).rejects.toThrow(/"a"/);
   });
 
-  test('bad input is refused before any kernel runs, and the engine stays usable', () => {
+  test('bad input is refused before any kernel runs, and the engine stays usable', async () => {
     const w = SparseMatrix.fromDense(pruned(8, 6, 0.5, 9), 8, 6);
     const x = randf(6 * 4, 1);
     const used = engine.arena.used;
-    expect(() => engine.spmm(w, new Float32Array(25))).toThrow(/"x" expected a multiple of 6/);
-    expect(() => engine.spmm(w, new Float64Array(24) as never)).toThrow(TypeError);
-    expect(() => engine.spmm({} as never, x)).toThrow(/w\.rows/);
-    expect(() => engine.spmm(null as never, x)).toThrow(TypeError);
-    expect(() => engine.spmm(w, x, { bias: new Float32Array(7) })).toThrow(/"bias" expected 8 values/);
-    expect(() => engine.spmm(w, x, { min: 2, max: 1 })).toThrow(/"min"/);
-    expect(() => engine.spmm(w, x, { max: Number.NaN })).toThrow(/"max"/);
-    expect(() => engine.spmm(w, x, { layout: 'rows' as never })).toThrow(/"layout"/);
-    expect(() => engine.spmm(w, x, { columns: 3 })).toThrow(/"x" expected 18 values/);
-    expect(() => engine.spmm(w, x, { out: new Float32Array(31) })).toThrow(/"out"/);
+    await expect(engine.spmm(w, new Float32Array(25))).rejects.toThrow(/"x" expected a multiple of 6/);
+    await expect(engine.spmm(w, new Float64Array(24) as never)).rejects.toThrow(TypeError);
+    await expect(engine.spmm({} as never, x)).rejects.toThrow(/w\.rows/);
+    await expect(engine.spmm(null as never, x)).rejects.toThrow(TypeError);
+    await expect(engine.spmm(w, x, { bias: new Float32Array(7) })).rejects.toThrow(/"bias" expected 8 values/);
+    await expect(engine.spmm(w, x, { min: 2, max: 1 })).rejects.toThrow(/"min"/);
+    await expect(engine.spmm(w, x, { max: Number.NaN })).rejects.toThrow(/"max"/);
+    await expect(engine.spmm(w, x, { layout: 'rows' as never })).rejects.toThrow(/"layout"/);
+    await expect(engine.spmm(w, x, { columns: 3 })).rejects.toThrow(/"x" expected 18 values/);
+    await expect(engine.spmm(w, x, { out: new Float32Array(31) })).rejects.toThrow(/"out"/);
     const shared = new Float32Array(64);
-    expect(() => engine.spmm(w, shared.subarray(0, 24), { out: shared.subarray(20, 52) })).toThrow(/"out"/);
-    expect(() => engine.prepare(w, {} as never)).toThrow(/"columns"/);
-    expect(() => engine.prepare(w, { columns: 2 ** 31 })).toThrow(/memory/);
+    await expect(engine.spmm(w, shared.subarray(0, 24), { out: shared.subarray(20, 52) })).rejects.toThrow(/"out"/);
+    await expect(engine.prepare(w, {} as never)).rejects.toThrow(/"columns"/);
+    await expect(engine.prepare(w, { columns: 2 ** 31 })).rejects.toThrow(/memory/);
     expect(engine.arena.used).toBe(used);
-    expect(engine.spmm(w, x)).toHaveLength(32);
+    expect(await engine.spmm(w, x)).toHaveLength(32);
   });
 });
 
 test('an engine that was disposed refuses', async () => {
   const engine = await Engine.create();
   const w = SparseMatrix.fromDense([1, 0, 0, 1], 2, 2);
-  const op = engine.prepare(w, { columns: 8 });
+  const op = await engine.prepare(w, { columns: 8 });
   engine.dispose();
-  expect(() => engine.spmm(w, new Float32Array(16))).toThrow(/dispose/);
+  await expect(engine.spmm(w, new Float32Array(16))).rejects.toThrow(/dispose/);
   expect(() => op.run(new Float32Array(16))).toThrow(/dispose/);
 });

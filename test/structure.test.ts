@@ -68,6 +68,7 @@ const ORDER = [
 const EVERYBODY = new Set([
   'graph/ir.ts',
   'kernel/variants.ts',
+  'kernel/tiles.ts',
   'kernel/call.ts',
   'sparse/types.ts',
   'runtime',

@@ -6,7 +6,7 @@
 import { blocksOf, packSpmm, type SpmmCounts } from '../pack/spmm.ts';
 import type { Isa } from './isa.ts';
 import { spmmCalls } from './spmm.ts';
-import { VARIANTS, type Variant } from './variants.ts';
+import { SPMM, type Variant } from './tiles.ts';
 
 /** Nanoseconds. */
 export interface VariantCost {
@@ -168,7 +168,7 @@ export function measure(
 ): { costs: CostTable; early: number[]; settled: boolean } | undefined {
   const start = now();
   const { arena } = engine;
-  const variants = VARIANTS.filter((v) => v.op === 'spmm');
+  const variants = SPMM.filter((v) => v.op === 'spmm');
   const x = arena.alloc((X_STRIDE * COLUMNS) / 16);
   const y = arena.alloc((Y_STRIDE * COLUMNS) / 16);
   // Zeros: multiplying them takes no other time, and no garbage that memory may hold makes slow denormals.

@@ -4,7 +4,7 @@ import { countSpmm } from '../pack/spmm.ts';
 import { countSpmv, type SpmvFormat } from '../pack/spmv.ts';
 import { DEFAULT_COSTS, predict } from './cost.ts';
 import type { Isa } from './isa.ts';
-import { VARIANTS } from './variants.ts';
+import { SPMM } from './tiles.ts';
 
 /** From this many tokens on a panel of 8 lanes is full: the dense kernels then take the same time (3072x768: 860 us). */
 export const FEW_TOKENS = 8;
@@ -70,7 +70,7 @@ export function chooseFew(
     const counts = countSpmm(weights, rows, cols);
     const layout = LAYOUT * tokens * (rows + cols);
     const lanes = Math.ceil(tokens / 4) * 4; // a vector of one token takes as long as one of four
-    for (const v of VARIANTS) {
+    for (const v of SPMM) {
       if (v.op !== 'spmm' || v.format === 'dense') continue;
       list.push({ format: 'panels', ns: layout + predict(DEFAULT_COSTS[isa].get(v.name)!, v, counts, lanes) });
     }

@@ -2,7 +2,7 @@
 import { countSpmm, type SpmmCounts } from '../pack/spmm.ts';
 import { type Calibrated, type Calibration, type CostTable, calibrate, DEFAULT_COSTS, predict } from './cost.ts';
 import type { Isa } from './isa.ts';
-import { VARIANTS } from './variants.ts';
+import { SPMM } from './tiles.ts';
 
 export interface Choice {
   /** Kernel name of the SpMM variant, its weight format and its panel lanes. */
@@ -67,7 +67,7 @@ export function chooseFormat(
   const counts = countSpmm(weights, rows, cols);
   const nonzeros = counts.csr.stored;
   const zeros = rows * cols - nonzeros;
-  const kernels = VARIANTS.filter((v) => v.op === 'spmm');
+  const kernels = SPMM.filter((v) => v.op === 'spmm');
   const rank = (costs: CostTable, of: SpmmCounts) =>
     kernels
       .map((v) => ({

@@ -1,45 +1,18 @@
 import { BINARY, UNARY } from './pointwise.ts';
+import { SPMM, type Variant } from './tiles.ts';
 
-/**
- * The one table of kernels. A row feeds selection, tests and benchmarks; a test fails when the rows and the exports of the
- * wasm modules differ.
- */
-
-export interface Variant {
-  /** Export name: `<dtype>_<format>_<op>_<lanes>x<channels>`. */
-  readonly name: string;
-  /** What it computes; kernels of one op are interchangeable up to their layout. */
-  readonly op: string;
-  /** Weight format, where the op has more than one. */
-  readonly format?: 'dense' | 'csr' | 'group2' | 'group4';
-  /** Lanes of a panel of its input or output; 0 where it has none. */
-  readonly lanes: 0 | 8 | 16 | 32;
-  /** Output channels of a tile; 0 where it has none. */
-  readonly channels: number;
-}
+export type { Variant };
 
 /** Rows of a family that has no channel tile. */
 const family = (op: string, lanes: Variant['lanes'], names: string): Variant[] =>
   names.split(' ').map((name) => ({ name, op, lanes, channels: 0 }));
 
-/** A matrix kernel: its format and its tile, `<lanes>x<channels>`. */
-const matrix = (op: string, format: Variant['format'], tile: string): Variant => ({
-  name: `f32_${format}_${op}_${tile}`,
-  op,
-  format,
-  lanes: 16,
-  channels: Number(tile.slice(tile.indexOf('x') + 1)),
-});
-
+/**
+ * The one table of kernels. A row feeds selection, tests and benchmarks; a test fails when the rows and the exports of the
+ * wasm modules differ.
+ */
 export const VARIANTS: readonly Variant[] = [
-  matrix('spmm', 'csr', '32x1'),
-  matrix('spmm', 'csr', '16x1'),
-  matrix('spmm', 'group2', '16x2'),
-  matrix('spmm', 'group2', '24x2'),
-  matrix('spmm', 'group4', '8x4'),
-  matrix('spmm', 'dense', '8x4'),
-  matrix('spmm', 'dense', '16x2'),
-  matrix('spmm', 'dense', '8x6'),
+  ...SPMM,
   { name: 'f32_dense_matmul', op: 'matmul', lanes: 0, channels: 4 },
   { name: 'f32_dense_gemv', op: 'gemv', lanes: 0, channels: 16 },
   ...family('spmv', 0, 'f32_group16_spmv f32_group8_spmv f32_group4_spmv f32_window_spmv i8_window_spmv'),

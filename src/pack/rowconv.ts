@@ -7,7 +7,7 @@
  * any other, its lanes the pixels of the row. Channels come in blocks whose window of rows spans less than 64 KB, which the
  * kernels' 16-bit offsets reach and near caches hold.
  */
-import type { Variant } from '../kernel/variants.ts';
+import type { Variant } from '../kernel/tiles.ts';
 import { type PackedSpmm, packSpmm } from './spmm.ts';
 
 type Pair = readonly [number, number];

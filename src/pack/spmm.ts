@@ -15,7 +15,7 @@
  * rows that do not fill a group of C to the kernels of 2 and 1.
  */
 import { ArgumentRangeError } from '../errors.ts';
-import type { Variant } from '../kernel/variants.ts';
+import type { Variant } from '../kernel/tiles.ts';
 
 export type SpmmFormat = 'dense' | 'csr' | 'group2' | 'group4';
 
@@ -179,7 +179,7 @@ export const blocksOf = (cols: number): number => Math.max(1, Math.ceil(cols / 2
 /**
  * Packs a matrix for one kernel variant.
  * @param weights [rows][cols], row-major; -0 counts as zero, NaN and infinities are kept
- * @param variant a row of VARIANTS with op `spmm`
+ * @param variant a row of SPMM with op `spmm`
  * @param bias [rows]; left out, zeros
  * @param place where X has its inputs; left out, in panels. Sparse formats only
  * @throws ArgumentRangeError when lengths do not fit

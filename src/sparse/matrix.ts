@@ -39,7 +39,7 @@ export let fromParts: (pattern: Pattern, values: Values) => SparseMatrix;
  * copied in and out. Every factory throws SparseFormatError for a malformed structure, naming the entry.
  *
  *     const w = SparseMatrix.fromDense(weights, 512, 256, { format: 'bsr', block: [4, 1] });
- *     const y = engine.spmm(w, x);
+ *     const y = await engine.spmm(w, x);
  */
 export class SparseMatrix {
   readonly #pattern: Pattern;

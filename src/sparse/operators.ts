@@ -10,7 +10,7 @@ import { sddmmCalls } from '../kernel/sddmm.ts';
 import { chooseFormat } from '../kernel/select.ts';
 import { type SpmmIo, spmmCalls } from '../kernel/spmm.ts';
 import { spmvCalls, spmvScratch } from '../kernel/spmv.ts';
-import { VARIANTS } from '../kernel/variants.ts';
+import { SPMM } from '../kernel/tiles.ts';
 import type { Arena } from '../memory/arena.ts';
 import { packGemv } from '../pack/dense.ts';
 import { packPattern } from '../pack/sddmm.ts';
@@ -276,7 +276,7 @@ export class SpmmOperator {
     const { rows, cols } = sizesOf(w);
     const dense = w instanceof SparseMatrix ? w.toDense() : w.data;
     const choice = chooseFormat(this.host, 'all', dense, rows, cols, this.columns);
-    const packed = packSpmm(dense, rows, cols, VARIANTS.find((v) => v.name === choice.variant)!, bias);
+    const packed = packSpmm(dense, rows, cols, SPMM.find((v) => v.name === choice.variant)!, bias);
     const calls = spmmCalls(packed, this.put(packed), { ...io, columns: this.columns, ...limits, add });
     return { kernel: choice.variant, format: choice.format, weightBytes: packed.bytes, calls };
   }

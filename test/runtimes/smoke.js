@@ -195,14 +195,15 @@ export async function smoke(sparsimd, env) {
       const engine = await Engine.create();
       const csr = sparsimd.SparseMatrix.fromDense(w, rows, cols);
       const bsr = sparsimd.SparseMatrix.fromDense(w, rows, cols, { format: 'bsr', block: [4, 1] });
-      const detail = [csr, bsr].map((m) => close(engine.spmm(m, x, { columns, min: 0 }), y)).join('; ');
-      const operator = engine.prepare(bsr, { columns, min: 0 });
+      const details = [];
+      for (const m of [csr, bsr]) details.push(close(await engine.spmm(m, x, { columns, min: 0 }), y));
+      const operator = await engine.prepare(bsr, { columns, min: 0 });
       operator.input.set(x);
       operator.execute();
       close(operator.output, y);
       operator.dispose();
       engine.dispose();
-      return detail;
+      return details.join('; ');
     },
     async 'a malformed matrix: SparseFormatError'() {
       const m = { rows: 2, cols: 4, rowPointers: [0, 1, 2], columnIndices: [0, 0x40000000], values: [1, 2] };

@@ -1,7 +1,7 @@
 /** A layer's weight matrix: format chosen, packed and uploaded. Shared by convolutions and linear layers. */
 
 import type { Choice } from '../../kernel/select.ts';
-import { VARIANTS } from '../../kernel/variants.ts';
+import { SPMM } from '../../kernel/tiles.ts';
 import { type PackedSpmm, packSpmm } from '../../pack/spmm.ts';
 import type { LowerContext, StepFacts } from './types.ts';
 
@@ -26,7 +26,7 @@ export interface Matrix extends MatrixSource {
   readonly at: number;
 }
 
-const NAMED = new Map(VARIANTS.map((v) => [v.name, v]));
+const NAMED = new Map(SPMM.map((v) => [v.name, v]));
 
 export function matrix(ctx: LowerContext, source: MatrixSource): Matrix {
   const { key, weights, rows, cols, columns, bias } = source;

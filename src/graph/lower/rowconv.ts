@@ -1,6 +1,6 @@
 /** Pruned k×k convolutions over padded rows, where that beats gathering every tap. */
 import { rowConvCalls } from '../../kernel/rowconv.ts';
-import { VARIANTS } from '../../kernel/variants.ts';
+import { SPMM } from '../../kernel/tiles.ts';
 import { packRowConv, rowLayout } from '../../pack/rowconv.ts';
 import { sizeOf } from '../../tensor.ts';
 import type { Node } from '../ir.ts';
@@ -35,7 +35,7 @@ export function rowConvolution(
   const calls = c.out[0] * layout.blocks * CALL_NS;
   const ns = choice.ns + calls + (layout.bytes / 4) * ROWS_NS;
   if (ns > gathered.choice.ns + cols * sizeOf(c.out) * GATHER_NS) return undefined;
-  const variant = VARIANTS.find((v) => v.name === choice.variant)!;
+  const variant = SPMM.find((v) => v.name === choice.variant)!;
   const { at, packed } = ctx.packed(`${key}|rows|${layout.block}|${layout.columns}|${choice.variant}`, () =>
     packRowConv(c.weights, rows, shape, layout, variant, c.bias),
   );
