@@ -49,6 +49,7 @@ const ORDER = [
   'pack',
   'reference',
   'kernel',
+  'threads',
   'runtime',
   'engine.ts',
   'ops',
@@ -66,6 +67,8 @@ const EVERYBODY = new Set([
   'runtime',
   'kernel/isa.ts',
   'kernel/instance.ts',
+  'threads/host.ts',
+  'threads/worker.ts',
 ]);
 
 test('nothing imports back up', () => {

@@ -70,10 +70,12 @@ export async function toModule(source: WasmSource | Promise<WasmSource>, from = 
 
 /**
  * Instantiates a kernel module.
+ * @param shared the memory that a module for threads imports
  * @throws AssetError when it is another module, or of another ABI version than this code
  */
-export async function instantiate(module: WebAssembly.Module): Promise<KernelInstance> {
-  const instance = (await WebAssembly.instantiate(module)) as unknown as WebAssembly.Instance;
+export async function instantiate(module: WebAssembly.Module, shared?: WebAssembly.Memory): Promise<KernelInstance> {
+  const imports: WebAssembly.Imports = shared ? { env: { memory: shared } } : {};
+  const instance = (await WebAssembly.instantiate(module, imports)) as unknown as WebAssembly.Instance;
   const {
     memory,
     abi_version: abi,

@@ -1,0 +1,302 @@
+/** The leader's side: workers over one memory, and functions that share kernel calls out among them. */
+import { WorkerError } from '../errors.ts';
+import type { KernelCall } from '../kernel/call.ts';
+import { instantiate, type KernelInstance, type Kernels } from '../kernel/instance.ts';
+import { type Phase, splitCalls } from '../kernel/split.ts';
+import type { Arena } from '../memory/arena.ts';
+import { Control, chunkNumbers, encodeJob, JOB_NUMBERS, WORD } from './control.ts';
+import type { ThreadHost, WorkerHandle } from './host.ts';
+
+export interface PoolOptions {
+  readonly host: ThreadHost;
+  readonly module: WebAssembly.Module;
+  readonly memory: WebAssembly.Memory;
+  readonly kernels: Kernels;
+  readonly threads: number;
+  /** A worker that is not ready by then does not come. */
+  readonly startMs?: number;
+}
+
+const START_MS = 10_000;
+/** How long the leader looks for the others' end before it sleeps. */
+const SPIN_MS = 0.1;
+/** It wakes up that often to see whether a chunk is lost. */
+const SLICE_MS = 20;
+/** A taken chunk that takes longer than this, and 20 times what the whole job should, is lost with its worker. */
+const LOST_MS = 400;
+/** Replacements for workers that end; after so many, the rest must do. */
+const MAX_REPLACED = 100;
+
+/** Whether this thread may sleep: a page's main thread may not. */
+function maySleep(words: Int32Array): boolean {
+  try {
+    Atomics.wait(words, WORD.failed, -1, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+interface Job {
+  /** One a chunk, as the leader runs it. */
+  readonly run: readonly (() => void)[];
+  readonly numbers: Float64Array;
+  /** What all of it should take at most, ms. */
+  readonly limit: number;
+}
+
+const PAGE = 65536;
+/** Reserved for the memory, unless more is asked for: phones fail on more, whatever is used of it. */
+const DEFAULT_BYTES = 2 ** 30;
+
+/** A pool with the leader's own instance. */
+export interface Team {
+  readonly instance: KernelInstance;
+  readonly maxBytes: number;
+  bind: Pool['bind'];
+  ready: Pool['ready'];
+  dispose: Pool['dispose'];
+}
+
+/**
+ * Memory, instance and workers.
+ * @returns the reason where they cannot be had
+ * @throws AssetError when the module cannot be loaded or is another one
+ */
+export async function startTeam(o: {
+  host: ThreadHost;
+  load: () => Promise<WebAssembly.Module>;
+  threads: number;
+  maxBytes?: number;
+}): Promise<Team | string> {
+  const { host, threads, load } = o;
+  const module = await load();
+  if (!WebAssembly.Module.imports(module).some((i) => i.kind === 'memory')) {
+    return 'the wasm handed in has a memory of its own: hand in sparsimd.<isa>-threads.wasm';
+  }
+  const maximum = Math.max(1, Math.min(Math.floor((o.maxBytes ?? DEFAULT_BYTES) / PAGE), 65535));
+  let memory: WebAssembly.Memory;
+  try {
+    memory = new WebAssembly.Memory({ initial: 1, maximum, shared: true });
+  } catch (error) {
+    return `no shared memory of up to ${maximum * PAGE} bytes: ${error}`;
+  }
+  const instance = await instantiate(module, memory);
+  try {
+    const pool = await Pool.create({ host, module, memory, kernels: instance.kernels, threads });
+    return Object.assign(pool, { instance, maxBytes: maximum * PAGE });
+  } catch (error) {
+    return String((error as Error).message);
+  }
+}
+
+export class Pool {
+  private readonly options: PoolOptions;
+  private readonly ids: ReadonlyMap<string, number>;
+  private readonly names: readonly string[];
+  private readonly sleeps: boolean;
+  private control = new Control();
+  private workers = new Set<WorkerHandle>();
+  /** Resolves when lost workers have ended and their replacements have come. */
+  private recovery: Promise<void> | undefined;
+  private replaced = 0;
+  private scratchAt = 0;
+  private scratchBytes = 0;
+  private disposed = false;
+
+  private constructor(options: PoolOptions) {
+    this.options = options;
+    this.names = Object.keys(options.kernels);
+    this.ids = new Map(this.names.map((name, id) => [name, id]));
+    this.sleeps = maySleep(this.control.words);
+  }
+
+  /**
+   * Starts the workers.
+   * @throws WorkerError when one cannot be started
+   */
+  static async create(options: PoolOptions): Promise<Pool> {
+    const pool = new Pool(options);
+    try {
+      await Promise.all(Array.from({ length: options.threads - 1 }, () => pool.startWorker()));
+      return pool;
+    } catch (error) {
+      pool.dispose();
+      throw error;
+    }
+  }
+
+  /** Waits until workers that were lost are replaced. */
+  async ready(): Promise<void> {
+    await this.recovery;
+  }
+
+  /** Calls to a function that runs them on all threads. */
+  bind(calls: readonly KernelCall[], lead: (calls: readonly KernelCall[]) => () => void, arena: Arena): () => void {
+    const context = {
+      threads: this.options.threads,
+      view: (at: number, bytes: number) => arena.view('uint8', at, bytes),
+      scratch: (bytes: number) => this.scratch(bytes, arena),
+    };
+    const steps = splitCalls(calls, context)
+      .flatMap(fit)
+      .map((phase) => (phase.length === 1 ? lead(phase[0]) : this.job(phase, lead)));
+    if (steps.length === 1) return steps[0];
+    return () => {
+      for (const step of steps) step();
+    };
+  }
+
+  /** One block for all functions, since they run one at a time; when it grows, the old one stays for those bound to it. */
+  private scratch(bytes: number, arena: Arena): number {
+    if (bytes > this.scratchBytes) {
+      this.scratchAt = arena.alloc(Math.max(bytes, 2 * this.scratchBytes));
+      this.scratchBytes = Math.max(bytes, 2 * this.scratchBytes);
+    }
+    return this.scratchAt;
+  }
+
+  private job(phase: Phase, lead: (calls: readonly KernelCall[]) => () => void): () => void {
+    const job: Job = { run: phase.map(lead), numbers: encodeJob(phase, this.ids), limit: LOST_MS };
+    return () => this.run(job);
+  }
+
+  private run({ run, numbers, limit }: Job): void {
+    const { control } = this;
+    const { words } = control;
+    if (this.recovery) throw new WorkerError('a worker was lost and is being replaced: use run(), which waits for it');
+    control.job.set(numbers);
+    Atomics.store(words, WORD.pending, run.length);
+    Atomics.store(words, WORD.open, run.length);
+    if (Atomics.load(words, WORD.asleep)) Atomics.notify(words, WORD.open);
+    try {
+      for (let chunk = control.take(); chunk >= 0; chunk = control.take()) {
+        run[chunk]();
+        control.finish();
+      }
+    } catch (error) {
+      // Nobody takes what is left; what others have taken must end before the memory is anybody's again.
+      const left = Atomics.exchange(words, WORD.open, 0);
+      Atomics.sub(words, WORD.pending, left + 1);
+      this.join(limit);
+      throw error;
+    }
+    this.join(limit);
+    const failure = control.failure();
+    if (failure?.trap) throw new WebAssembly.RuntimeError(`${failure.message} (in a worker)`);
+    if (failure) throw new WorkerError(failure.message);
+  }
+
+  /** Waits for the chunks that others have taken. */
+  private join(limit: number): void {
+    const { words } = this.control;
+    const start = performance.now();
+    let now = start;
+    do {
+      for (let i = 0; i < 64; i++) if (Atomics.load(words, WORD.pending) <= 0) return;
+      now = performance.now();
+    } while (now < start + SPIN_MS);
+    // Time is counted in slices, so that a machine that was asleep loses one and not all.
+    for (let waited = 0; waited < limit; waited += Math.min(performance.now() - now, SLICE_MS)) {
+      now = performance.now();
+      if (this.sleeps) {
+        const pending = Atomics.load(words, WORD.pending);
+        if (pending > 0) Atomics.wait(words, WORD.pending, pending, SLICE_MS);
+      } else {
+        while (performance.now() < now + 1) if (Atomics.load(words, WORD.pending) <= 0) return;
+      }
+      if (Atomics.load(words, WORD.pending) <= 0) return;
+    }
+    this.replaceAll();
+    throw new WorkerError(
+      `a worker did not finish within ${limit} ms and is replaced: the results of this run are lost`,
+    );
+  }
+
+  /** Who holds the lost chunk is unknown: all workers go, and with them the control block that they might still write. */
+  private replaceAll(): void {
+    const old = [...this.workers];
+    this.workers.clear();
+    this.control = new Control();
+    const recover = async () => {
+      await Promise.all(old.map((w) => w.terminate()));
+      if (this.disposed) return;
+      const missing = this.options.threads - 1 - this.workers.size;
+      await Promise.allSettled(Array.from({ length: missing }, () => this.startWorker()));
+    };
+    this.recovery = recover().finally(() => {
+      this.recovery = undefined;
+    });
+  }
+
+  private async startWorker(): Promise<void> {
+    const { host, module, memory, startMs = START_MS } = this.options;
+    const { buffer } = this.control;
+    let handle: WorkerHandle | undefined;
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    try {
+      await new Promise<void>((resolve, reject) => {
+        const late = () => reject(new WorkerError(`a worker was not ready within ${startMs} ms`));
+        timer = setTimeout(late, startMs);
+        const events = {
+          ready: resolve,
+          ended: (reason: string) => {
+            reject(new WorkerError(`a worker could not be started: ${reason}`));
+            this.lost(handle);
+          },
+        };
+        Promise.resolve(host.start({ module, memory, control: buffer, names: this.names }, events)).then((h) => {
+          handle = h;
+          if (this.disposed) h.terminate();
+          else this.workers.add(h);
+        }, reject);
+      });
+    } catch (error) {
+      if (handle) {
+        this.workers.delete(handle);
+        handle.terminate();
+      }
+      throw error;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** A worker ended by itself. If it held a chunk, the leader will notice; another takes its place. */
+  private lost(handle: WorkerHandle | undefined): void {
+    if (!handle || this.disposed || !this.workers.delete(handle) || this.replaced++ >= MAX_REPLACED) return;
+    this.startWorker().catch(() => {});
+  }
+
+  /** Ends the workers. Calling it twice does no harm. */
+  dispose(): void {
+    if (this.disposed) return;
+    this.disposed = true;
+    const { words } = this.control;
+    Atomics.store(words, WORD.open, -1);
+    Atomics.notify(words, WORD.open);
+    for (const worker of this.workers) worker.terminate();
+    this.workers.clear();
+  }
+}
+
+/** Phases whose jobs fit the control block. */
+function fit(phase: Phase): Phase[] {
+  const phases: KernelCall[][][] = [[]];
+  let numbers = 1;
+  for (const chunk of phase) {
+    const more = chunkNumbers(chunk);
+    if (numbers + more > JOB_NUMBERS) {
+      if (phases[phases.length - 1].length) phases.push([]);
+      numbers = 1;
+      if (1 + more > JOB_NUMBERS) {
+        phases[phases.length - 1].push([...chunk]);
+        phases.push([]);
+        continue;
+      }
+    }
+    phases[phases.length - 1].push([...chunk]);
+    numbers += more;
+  }
+  return phases.filter((p) => p.length);
+}
