@@ -47,10 +47,16 @@ function compare(name: string, [one, more]: readonly (() => void)[]): void {
   const ratios = samples.map((s) => s.one / s.more);
   const least = { one: Math.min(...samples.map((s) => s.one)), more: Math.min(...samples.map((s) => s.more)) };
   const columns = [
-    median(samples.map((s) => s.one)).toFixed(1).padStart(11),
-    median(samples.map((s) => s.more)).toFixed(1).padStart(10),
+    median(samples.map((s) => s.one))
+      .toFixed(1)
+      .padStart(11),
+    median(samples.map((s) => s.more))
+      .toFixed(1)
+      .padStart(10),
     median(ratios).toFixed(2).padStart(11),
-    Math.max(...ratios).toFixed(2).padStart(15),
+    Math.max(...ratios)
+      .toFixed(2)
+      .padStart(15),
     (least.one / least.more).toFixed(2).padStart(14),
   ];
   console.log(name.padEnd(40) + columns.join(''));
@@ -102,9 +108,17 @@ if (!only || only === 'mobilenet') {
     const feeds = { image: new Tensor('float32', image, [1, 3, 224, 224]) };
     const name = models[0].inputs[0].name;
     const input = { [name]: feeds.image };
-    const plans = models.map((m) => m.plan(input).map((s) => s.kernel).join());
+    const plans = models.map((m) =>
+      m
+        .plan(input)
+        .map((s) => s.kernel)
+        .join(),
+    );
     if (plans[0] !== plans[1]) console.log('note: the two models chose different kernels');
-    compare(`MobileNetV1 1.0 224 ${kind} 80 %`, models.map((m) => () => void m.runSync(input)));
+    compare(
+      `MobileNetV1 1.0 224 ${kind} 80 %`,
+      models.map((m) => () => void m.runSync(input)),
+    );
     for (const m of models) m.dispose();
   }
 }
