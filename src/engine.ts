@@ -142,9 +142,9 @@ export class Engine {
     }
   }
 
-  /** Waits until a worker that was lost is replaced. `Model.run` does. */
-  async ready(): Promise<void> {
-    await this.team?.ready();
+  /** While a worker that was lost is being replaced: when that is done. `Model.run` waits for it. */
+  get recovery(): Promise<void> | undefined {
+    return this.team?.recovery;
   }
 
   /** Frees the memory and ends the workers. Models on this engine stop working. Calling it twice does no harm. */

@@ -74,6 +74,9 @@ export async function toModule(source: WasmSource | Promise<WasmSource>, from = 
  * @throws AssetError when it is another module, or of another ABI version than this code
  */
 export async function instantiate(module: WebAssembly.Module, shared?: WebAssembly.Memory): Promise<KernelInstance> {
+  if (!shared && WebAssembly.Module.imports(module).length) {
+    throw new AssetError('the WebAssembly module is one for threads: for one thread it is sparsimd.<isa>.wasm');
+  }
   const imports: WebAssembly.Imports = shared ? { env: { memory: shared } } : {};
   const instance = (await WebAssembly.instantiate(module, imports)) as unknown as WebAssembly.Instance;
   const {

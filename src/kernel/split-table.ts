@@ -147,7 +147,7 @@ const stem: Cut = (args) => {
       part[2] = y + ((from * outWidth) / lanes) * yPanelStride;
       part[10] = to - from;
       part[12] = top - 2 * from;
-      part[15] = scratch;
+      part[16] = scratch;
       return part;
     },
   };

@@ -50,12 +50,9 @@ const PAGE = 65536;
 const DEFAULT_BYTES = 2 ** 30;
 
 /** A pool with the leader's own instance. */
-export interface Team {
+export interface Team extends Pick<Pool, 'bind' | 'recovery' | 'dispose'> {
   readonly instance: KernelInstance;
   readonly maxBytes: number;
-  bind: Pool['bind'];
-  ready: Pool['ready'];
-  dispose: Pool['dispose'];
 }
 
 /**
@@ -84,7 +81,7 @@ export async function startTeam(o: {
   const instance = await instantiate(module, memory);
   try {
     const pool = await Pool.create({ host, module, memory, kernels: instance.kernels, threads });
-    return Object.assign(pool, { instance, maxBytes: maximum * PAGE });
+    return Object.assign(pool, { instance, maxBytes: Math.min(o.maxBytes ?? maximum * PAGE, maximum * PAGE) });
   } catch (error) {
     return String((error as Error).message);
   }
@@ -98,7 +95,7 @@ export class Pool {
   private control = new Control();
   private workers = new Set<WorkerHandle>();
   /** Resolves when lost workers have ended and their replacements have come. */
-  private recovery: Promise<void> | undefined;
+  recovery: Promise<void> | undefined;
   private replaced = 0;
   private scratchAt = 0;
   private scratchBytes = 0;
@@ -124,11 +121,6 @@ export class Pool {
       pool.dispose();
       throw error;
     }
-  }
-
-  /** Waits until workers that were lost are replaced. */
-  async ready(): Promise<void> {
-    await this.recovery;
   }
 
   /** Calls to a function that runs them on all threads. */
@@ -179,6 +171,7 @@ export class Pool {
       const left = Atomics.exchange(words, WORD.open, 0);
       Atomics.sub(words, WORD.pending, left + 1);
       this.join(limit);
+      control.failure();
       throw error;
     }
     this.join(limit);
@@ -260,6 +253,11 @@ export class Pool {
     } finally {
       clearTimeout(timer);
     }
+    if (buffer === this.control.buffer) return;
+    // It was on its way while the others were lost.
+    this.workers.delete(handle!);
+    handle!.terminate();
+    if (!this.disposed) await this.startWorker();
   }
 
   /** A worker ended by itself. If it held a chunk, the leader will notice; another takes its place. */
