@@ -5,8 +5,8 @@ import type { KernelCall } from './kernel/call.ts';
 import { instantiate, type KernelInstance, type Kernels, toModule, type WasmSource } from './kernel/instance.ts';
 import { chooseIsa, type Isa } from './kernel/isa.ts';
 import { Arena } from './memory/arena.ts';
-import { wantedThreads } from './threads/options.ts';
-import type { Team } from './threads/pool.ts';
+import type { Pool } from './threads/pool.ts';
+import type { Team } from './threads/start.ts';
 
 export interface EngineOptions {
   /** Pins the instruction set. Left out: relaxed where the JavaScript engine has it, else simd128. */
@@ -58,13 +58,13 @@ export class Engine {
   readonly arena: Arena;
   readonly kernels: Kernels;
   private state: 'live' | 'disposed' | 'poisoned' = 'live';
-  private readonly team: Team | undefined;
+  private readonly pool: Pool | undefined;
 
-  private constructor(instance: KernelInstance, info: EngineInfo, maxBytes?: number, team?: Team) {
+  private constructor(instance: KernelInstance, info: EngineInfo, maxBytes?: number, pool?: Pool) {
     this.info = info;
     this.kernels = instance.kernels;
     this.arena = new Arena(instance.memory, 1024, maxBytes);
-    this.team = team;
+    this.pool = pool;
   }
 
   /**
@@ -72,30 +72,31 @@ export class Engine {
    *   ArgumentTypeError, ArgumentRangeError for options
    */
   static async create(options: EngineOptions = {}): Promise<Engine> {
-    const { isa: wanted, deterministic = false, wasm, maxBytes } = options;
+    const { isa: wanted, deterministic = false, wasm, maxBytes, threads = 1 } = options;
     if (wanted !== undefined && wanted !== 'simd128' && wanted !== 'relaxed') {
       throw new ArgumentTypeError('isa', "'simd128' or 'relaxed'", wanted);
     }
     if (maxBytes !== undefined && !(maxBytes > 0))
       throw new ArgumentTypeError('maxBytes', 'a positive number', maxBytes);
     const { isa, why } = chooseIsa(wanted, deterministic);
-    const asked = await wantedThreads(options.threads, threadHost);
-    let threadsWhy = asked.why;
-    if (asked.threads > 1 && typeof threadHost !== 'string') {
-      const host = threadHost;
-      const { startTeam } = await import('./threads/pool.ts');
-      const load = () => (wasm === undefined ? defaultModule(`${isa}-threads`, () => host.wasm(isa)) : toModule(wasm));
-      const team = await startTeam({ host, load, threads: asked.threads, maxBytes });
-      if (typeof team !== 'string') {
-        const { threads } = asked;
-        const info = Object.freeze({ isa, why, threads, threadsWhy, deterministic, abi: ABI_VERSION });
-        return new Engine(team.instance, info, team.maxBytes, team);
-      }
-      threadsWhy = team;
+    // A Response can be read only once.
+    const given = wasm === undefined ? undefined : await toModule(wasm);
+    const load = async (name: string, asset: () => Promise<WasmSource>) => given ?? defaultModule(name, asset);
+    let team: Team = { threads: 1, threadsWhy: 'not asked for more' };
+    if (threads !== 1) {
+      const { startTeam } = await import('./threads/start.ts');
+      team = await startTeam(threads, threadHost, isa, load, maxBytes);
     }
-    const module = await (wasm === undefined ? defaultModule(isa, () => wasmAsset(isa)) : toModule(wasm));
-    const info = Object.freeze({ isa, why, threads: 1, threadsWhy, deterministic, abi: ABI_VERSION });
-    return new Engine(await instantiate(module), info, maxBytes);
+    const instance = team.instance ?? (await instantiate(await load(isa, () => wasmAsset(isa))));
+    const info = Object.freeze({
+      isa,
+      why,
+      threads: team.threads,
+      threadsWhy: team.threadsWhy,
+      deterministic,
+      abi: ABI_VERSION,
+    });
+    return new Engine(instance, info, team.maxBytes ?? maxBytes, team.pool);
   }
 
   /**
@@ -117,7 +118,7 @@ export class Engine {
    * `kernel/split.ts` says: packed weights must be in place by now.
    */
   bind(calls: readonly KernelCall[]): () => void {
-    return this.team ? this.team.bind(calls, (part) => this.resolve(part), this.arena) : this.resolve(calls);
+    return this.pool ? this.pool.bind(calls, (part) => this.resolve(part), this.arena) : this.resolve(calls);
   }
 
   private resolve(calls: readonly KernelCall[]): () => void {
@@ -144,13 +145,13 @@ export class Engine {
 
   /** While a worker that was lost is being replaced: when that is done. `Model.run` waits for it. */
   get recovery(): Promise<void> | undefined {
-    return this.team?.recovery;
+    return this.pool?.recovery;
   }
 
   /** Frees the memory and ends the workers. Models on this engine stop working. Calling it twice does no harm. */
   dispose(): void {
     this.state = 'disposed';
-    this.team?.dispose();
+    this.pool?.dispose();
     this.arena.dispose();
     // The instance's memory is freed with the instance: drop the only references.
     (this as { kernels: Kernels }).kernels = {};

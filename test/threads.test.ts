@@ -11,7 +11,7 @@ import { packSpmm } from '../src/pack/spmm.ts';
 import { Tensor } from '../src/tensor.ts';
 import { Control, WORD } from '../src/threads/control.ts';
 import type { WorkerHandle } from '../src/threads/host.ts';
-import { wantedThreads } from '../src/threads/options.ts';
+import { wantedThreads } from '../src/threads/start.ts';
 import type { WorkerStart } from '../src/threads/worker.ts';
 import { threads as host } from './support/assets.ts';
 import { randf } from './support/kernels.ts';

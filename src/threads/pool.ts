@@ -1,7 +1,7 @@
 /** The leader's side: workers over one memory, and functions that share kernel calls out among them. */
 import { WorkerError } from '../errors.ts';
 import type { KernelCall } from '../kernel/call.ts';
-import { instantiate, type KernelInstance, type Kernels } from '../kernel/instance.ts';
+import type { Kernels } from '../kernel/instance.ts';
 import { type Phase, splitCalls } from '../kernel/split.ts';
 import type { Arena } from '../memory/arena.ts';
 import { Control, chunkNumbers, encodeJob, JOB_NUMBERS, WORD } from './control.ts';
@@ -43,48 +43,6 @@ interface Job {
   readonly numbers: Float64Array;
   /** What all of it should take at most, ms. */
   readonly limit: number;
-}
-
-const PAGE = 65536;
-/** Reserved for the memory, unless more is asked for: phones fail on more, whatever is used of it. */
-const DEFAULT_BYTES = 2 ** 30;
-
-/** A pool with the leader's own instance. */
-export interface Team extends Pick<Pool, 'bind' | 'recovery' | 'dispose'> {
-  readonly instance: KernelInstance;
-  readonly maxBytes: number;
-}
-
-/**
- * Memory, instance and workers.
- * @returns the reason where they cannot be had
- * @throws AssetError when the module cannot be loaded or is another one
- */
-export async function startTeam(o: {
-  host: ThreadHost;
-  load: () => Promise<WebAssembly.Module>;
-  threads: number;
-  maxBytes?: number;
-}): Promise<Team | string> {
-  const { host, threads, load } = o;
-  const module = await load();
-  if (!WebAssembly.Module.imports(module).some((i) => i.kind === 'memory')) {
-    return 'the wasm handed in has a memory of its own: hand in sparsimd.<isa>-threads.wasm';
-  }
-  const maximum = Math.max(1, Math.min(Math.floor((o.maxBytes ?? DEFAULT_BYTES) / PAGE), 65535));
-  let memory: WebAssembly.Memory;
-  try {
-    memory = new WebAssembly.Memory({ initial: 1, maximum, shared: true });
-  } catch (error) {
-    return `no shared memory of up to ${maximum * PAGE} bytes: ${error}`;
-  }
-  const instance = await instantiate(module, memory);
-  try {
-    const pool = await Pool.create({ host, module, memory, kernels: instance.kernels, threads });
-    return Object.assign(pool, { instance, maxBytes: Math.min(o.maxBytes ?? maximum * PAGE, maximum * PAGE) });
-  } catch (error) {
-    return String((error as Error).message);
-  }
 }
 
 export class Pool {
