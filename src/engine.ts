@@ -85,7 +85,7 @@ export class Engine {
     let team: Team = { threads: 1, threadsWhy: 'not asked for more' };
     if (threads !== 1) {
       const { startTeam } = await import('./threads/start.ts');
-      team = await startTeam(threads, threadHost, isa, load, maxBytes);
+      team = await startTeam(threads, threadHost, isa, load, instantiate, maxBytes);
     }
     const instance = team.instance ?? (await instantiate(await load(isa, () => wasmAsset(isa))));
     const info = Object.freeze({

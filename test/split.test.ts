@@ -442,6 +442,10 @@ describe.each(ISAS)('%s', (isa) => {
 
 test('every kernel that can be cut was', () => {
   expect(cuttable().filter((k) => !covered.has(k))).toEqual([]);
+  const elementwise = [...UNARY, ...BINARY.flatMap((kind) => [`${kind}_row`, `${kind}_splat`])].map(
+    (k) => `f32_plain_${k}`,
+  );
+  expect(cuttable()).toEqual(expect.arrayContaining(elementwise));
 });
 
 test('calls that are not worth it, and weights that are not packed, stay whole', () => {

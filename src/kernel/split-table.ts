@@ -2,7 +2,6 @@
 import type { KernelCall } from './call.ts';
 import { stemScratchBytes } from './conv.ts';
 import { depthwiseScratchBytes } from './depthwise.ts';
-import { BINARY, UNARY } from './pointwise.ts';
 
 /** A call whose work lies along columns, in panels of 16. */
 export interface ColumnCall {
@@ -111,7 +110,10 @@ function along(
 /** Of plain elementwise work, by how much arithmetic it is. */
 const LIGHT_NS = 0.1;
 const HEAVY_NS = 0.8;
-const LIGHT = new Set('clamp hardswish hardsigmoid leakyrelu sqrt neg abs reciprocal'.split(' '));
+// The names of pointwise.ts once more (a test compares): importing them would cut the core's bundle in two.
+const LIGHT = 'clamp hardswish hardsigmoid leakyrelu sqrt neg abs reciprocal'.split(' ');
+const HEAVY = 'exp sigmoid swish gelutanh elu tanh erf gelu log'.split(' ');
+const BINARY = 'add sub mul div max min prelu rsub rdiv'.split(' ');
 /** Enough units of one dimension to share them out; with fewer the next one is tried. */
 const MANY = 8;
 
@@ -164,10 +166,10 @@ const reduce: Cut = (args) => along(args, 2, { 0: 4 * args[3] * args[4], 1: 4 * 
 
 const softmax: Cut = (args) => along(args, 2, { 0: args[5], 1: args[5] }, args[3] * args[4] * HEAVY_NS);
 
-const unary = (kind: string): Cut => {
-  const ns = LIGHT.has(kind) ? LIGHT_NS : HEAVY_NS;
-  return (args) => along(args, 2, { 0: 4, 1: 4 }, ns, 16);
-};
+const unary =
+  (ns: number): Cut =>
+  (args) =>
+    along(args, 2, { 0: 4, 1: 4 }, ns, 16);
 
 const binary =
   (splat: boolean): Cut =>
@@ -237,7 +239,8 @@ const TABLE: Readonly<Record<string, Cut>> = Object.fromEntries([
     ...named(panels(lanes, true), `f32_plain_pack_${lanes}`),
     ...named(panels(lanes, false), `f32_panels_unpack_${lanes}`),
   ]),
-  ...UNARY.flatMap((kind) => named(unary(kind), `f32_plain_${kind}`)),
+  ...named(unary(LIGHT_NS), ...LIGHT.map((kind) => `f32_plain_${kind}`)),
+  ...named(unary(HEAVY_NS), ...HEAVY.map((kind) => `f32_plain_${kind}`)),
   ...BINARY.flatMap((kind) => [
     ...named(binary(false), `f32_plain_${kind}_row`),
     ...named(binary(true), `f32_plain_${kind}_splat`),

@@ -1,6 +1,6 @@
 /** From the number of threads asked for to a pool, or to the reason why there is none. */
 import { ArgumentRangeError, ArgumentTypeError } from '../errors.ts';
-import { instantiate, type KernelInstance, type WasmSource } from '../kernel/instance.ts';
+import type { KernelInstance, WasmSource } from '../kernel/instance.ts';
 import type { Isa } from '../kernel/isa.ts';
 import type { ThreadHost } from './host.ts';
 import { Pool } from './pool.ts';
@@ -70,6 +70,7 @@ export async function startTeam(
   host: ThreadHost | string,
   isa: Isa,
   load: (name: string, asset: () => Promise<WasmSource>) => Promise<WebAssembly.Module>,
+  instantiate: (module: WebAssembly.Module, memory: WebAssembly.Memory) => Promise<KernelInstance>,
   maxBytes?: number,
 ): Promise<Team> {
   const { threads, why } = await wantedThreads(asked, host);
