@@ -76,6 +76,7 @@ await Promise.all([
     { worker: 'src/threads/worker.web.ts', 'worker.node': 'src/threads/worker.node.ts' },
     { splitting: false },
   ),
+  bundle('deno', { 'index.deno': 'src/index.ts' }),
   bundle('web', { 'index.web': 'src/index.ts' }),
   // One file: an edge worker's configuration lists every module.
   bundle('workerd', { 'index.workerd': 'src/index.ts' }, { splitting: false }),

@@ -174,7 +174,7 @@ describe('bundles', () => {
     expect(total, JSON.stringify(sizes)).toBeLessThanOrEqual(20 * KILOBYTE);
   });
 
-  test.each(bundles.filter((f) => !/index\.node|worker\.node|chunks\/node|\/onnx\.js/.test(f)))(
+  test.each(bundles.filter((f) => !/index\.(node|deno)|worker\.node|chunks\/(node|deno)|\/onnx\.js/.test(f)))(
     '%s needs nothing of Node',
     (file) => {
       expect(readFileSync(file, 'utf8').match(/\b(from|import)\W*["']node:|\brequire\(/)).toBeNull();

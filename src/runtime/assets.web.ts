@@ -1,4 +1,4 @@
-// Browsers, webviews and Deno: the wasm lies beside the bundle and is fetched when first needed, never at import.
+// Browsers and webviews: the wasm lies beside the bundle and is fetched when first needed, never at import.
 
 import type { WasmSource } from '../kernel/instance.ts';
 import type { Isa } from '../kernel/isa.ts';

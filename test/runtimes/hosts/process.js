@@ -14,4 +14,11 @@ const results = await smoke(await import('sparsimd'), {
   compiles: true,
   inline: () => import('sparsimd/inline'),
 });
+// Left alone on purpose: workers must not keep the process.
+const engine = await (await import('sparsimd')).Engine.create({ threads: 2 });
+results.push({
+  name: 'an engine with threads left open',
+  ok: engine.info.threads === 2,
+  detail: engine.info.threadsWhy,
+});
 console.log(JSON.stringify(results));

@@ -13,6 +13,7 @@ export default {
       logits: new Float32Array(logits),
       relaxed: true,
       compiles: false,
+      alone: /edge workers/,
       inline: () => import('sparsimd/inline.js'),
     });
     return Response.json(results);
