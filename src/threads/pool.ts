@@ -128,7 +128,11 @@ export class Pool {
       // Nobody takes what is left; what others have taken must end before the memory is anybody's again.
       const left = Atomics.exchange(words, WORD.open, 0);
       Atomics.sub(words, WORD.pending, left + 1);
-      this.join(limit);
+      try {
+        this.join(limit);
+      } catch {
+        // Workers are being replaced; the first error is the one to tell.
+      }
       control.failure();
       throw error;
     }
@@ -170,7 +174,7 @@ export class Pool {
     this.workers.clear();
     this.control = new Control();
     const recover = async () => {
-      await Promise.all(old.map((w) => w.terminate()));
+      await Promise.allSettled(old.map((w) => w.terminate()));
       if (this.disposed) return;
       const missing = this.options.threads - 1 - this.workers.size;
       await Promise.allSettled(Array.from({ length: missing }, () => this.startWorker()));
@@ -189,17 +193,21 @@ export class Pool {
       await new Promise<void>((resolve, reject) => {
         const late = () => reject(new WorkerError(`a worker was not ready within ${startMs} ms`));
         timer = setTimeout(late, startMs);
+        let over = false;
         const events = {
           ready: resolve,
           ended: (reason: string) => {
+            over = true;
             reject(new WorkerError(`a worker could not be started: ${reason}`));
             this.lost(handle);
           },
         };
         Promise.resolve(host.start({ module, memory, control: buffer, names: this.names }, events)).then((h) => {
           handle = h;
-          if (this.disposed) h.terminate();
-          else this.workers.add(h);
+          if (this.disposed) {
+            h.terminate();
+            reject(new WorkerError('disposed'));
+          } else if (!over) this.workers.add(h);
         }, reject);
       });
     } catch (error) {
