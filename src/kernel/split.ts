@@ -32,10 +32,15 @@ const WORTH_NS = 20_000;
 const CHUNK_NS = 5_000;
 /** More chunks than threads even out what one thread is late. */
 const CHUNKS_PER_THREAD = 4;
+/** A chunk's most work: who holds one for long cannot be told from who is lost. */
+const MOST_NS = 20_000_000;
 
 /** The most chunks for so much work. */
 const chunksFor = (ns: number, threads: number): number =>
   ns < WORTH_NS ? 1 : Math.max(1, Math.min(threads * CHUNKS_PER_THREAD, Math.floor(ns / CHUNK_NS)));
+
+/** The fewest. */
+const leastFor = (ns: number): number => Math.max(2, Math.ceil(ns / MOST_NS));
 
 /**
  * Ends of `parts` runs of units, as even as they can be.
@@ -65,9 +70,15 @@ function span(weights: readonly number[], ends: readonly number[], threads: numb
 }
 
 /** The number of runs that ends soonest; equal ones: the fewest. */
-function schedule(weights: readonly number[], most: number, threads: number): { ends: number[]; span: number } {
+function schedule(
+  weights: readonly number[],
+  ns: number,
+  threads: number,
+  most = chunksFor(ns, threads),
+): { ends: number[]; span: number } {
   let best = { ends: [weights.length], span: weights.reduce((a, b) => a + b, 0) };
-  for (let parts = 2; parts <= Math.min(most, weights.length); parts++) {
+  const least = Math.min(leastFor(ns), weights.length);
+  for (let parts = least; parts <= Math.min(Math.max(most, least), weights.length); parts++) {
     const ends = evenly(weights, parts);
     const time = span(weights, ends, threads);
     if (time < best.span * 0.995) best = { ends, span: time };
@@ -111,7 +122,7 @@ function splitSingle(call: KernelCall, ctx: SplitContext): Phase {
   const units = Math.ceil(s.units / s.align);
   // Scratch is a copy a chunk: few of them stay in the caches.
   const parts = s.scratch ? Math.min(most, ctx.threads * 2) : most;
-  const { ends } = schedule(new Array<number>(units).fill(1), parts, ctx.threads);
+  const { ends } = schedule(new Array<number>(units).fill(1), s.ns, ctx.threads, parts);
   if (ends.length < 2) return [[call]];
   const bytes = Math.ceil((s.scratch ?? 0) / 64) * 64;
   const scratch = bytes ? ctx.scratch(bytes * ends.length) : 0;
@@ -142,7 +153,7 @@ function splitColumns(group: readonly ColumnCall[], ctx: SplitContext): Phase[] 
     units.push(width);
     if (width > tile || at + width === columns) break;
   }
-  const { ends, span: longest } = schedule(units, most, ctx.threads);
+  const { ends, span: longest } = schedule(units, ns, ctx.threads);
   const even = (longest * ctx.threads) / columns;
   if (even > 1.1) {
     const others = splitProducts(group, ctx);
@@ -228,11 +239,8 @@ function readProduct({ call, ns, columns, product }: ColumnCall, ctx: SplitConte
 
 /** Groups of output channels of equal weight, the same in every block of inputs. */
 function byRows(products: readonly Product[], ctx: SplitContext): Phase | undefined {
-  const most = chunksFor(
-    products.reduce((sum, p) => sum + p.ns, 0),
-    ctx.threads,
-  );
-  if (most < 2) return undefined;
+  const ns = products.reduce((sum, p) => sum + p.ns, 0);
+  if (chunksFor(ns, ctx.threads) < 2) return undefined;
   const [{ y: base, channelStride }] = products;
   // Bytes of weights of each group, by its first output channel, over all blocks of inputs.
   const weights = new Map<number, number>();
@@ -248,7 +256,7 @@ function byRows(products: readonly Product[], ctx: SplitContext): Phase | undefi
   const rows = [...weights.keys()].sort((a, b) => a - b);
   const { ends } = schedule(
     rows.map((r) => weights.get(r)!),
-    most,
+    ns,
     ctx.threads,
   );
   if (ends.length < 2) return undefined;
@@ -290,11 +298,8 @@ function byRuns(products: readonly Product[], ctx: SplitContext): Phase | undefi
   starts.push(starts[0] + first.channelStride);
   if (units.some((_, i) => starts[i + 1] - starts[i] < 4 * first.columns)) return undefined;
   const weights = units.map((u) => u.reduce((sum, p) => sum + p.ns, 0));
-  const most = chunksFor(
-    weights.reduce((a, b) => a + b, 0),
-    ctx.threads,
-  );
-  const { ends } = schedule(weights, most, ctx.threads);
+  const ns = weights.reduce((a, b) => a + b, 0);
+  const { ends } = schedule(weights, ns, ctx.threads);
   if (ends.length < 2) return undefined;
   let from = 0;
   return ends.map((end) => {
