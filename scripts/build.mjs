@@ -22,7 +22,14 @@ function newest(...paths) {
 const fresh = (outs, ...inputs) =>
   outs.every(existsSync) && Math.min(...outs.map((o) => statSync(o).mtimeMs)) > newest(...inputs);
 
-if (!fresh(ISAS.map(wasm), 'assembly', 'asconfig.json', 'scripts/build-wasm.mjs')) {
+if (
+  !fresh(
+    [...ISAS, ...ISAS.map((isa) => `${isa}-threads`)].map(wasm),
+    'assembly',
+    'asconfig.json',
+    'scripts/build-wasm.mjs',
+  )
+) {
   execFileSync('node', ['scripts/build-wasm.mjs', ...(quiet ? ['--quiet'] : [])], { stdio: 'inherit' });
 }
 
@@ -64,6 +71,12 @@ for (const f of existsSync('dist') ? readdirSync('dist') : [])
   if (f !== 'wasm') rmSync(join('dist', f), { recursive: true });
 await Promise.all([
   bundle('node', { 'index.node': 'src/index.ts', onnx: 'src/onnx/index.ts' }),
+  bundle(
+    'worker',
+    { worker: 'src/threads/worker.web.ts', 'worker.node': 'src/threads/worker.node.ts' },
+    { splitting: false },
+  ),
+  bundle('deno', { 'index.deno': 'src/index.ts' }),
   bundle('web', { 'index.web': 'src/index.ts' }),
   // One file: an edge worker's configuration lists every module.
   bundle('workerd', { 'index.workerd': 'src/index.ts' }, { splitting: false }),

@@ -1,4 +1,4 @@
-import { wasmAsset } from '#assets';
+import { threads as threadHost, wasmAsset } from '#assets';
 import { ArgumentTypeError, DisposedError, SparsimdError } from './errors.ts';
 import { ABI_VERSION } from './kernel/abi.ts';
 import type { KernelCall } from './kernel/call.ts';
@@ -8,6 +8,8 @@ import { Arena } from './memory/arena.ts';
 import type { Operand } from './sparse/composite.ts';
 import type { SparseMatrix } from './sparse/matrix.ts';
 import type { PrepareOptions, SpmmOperator, SpmmOptions } from './sparse/operators.ts';
+import type { Pool } from './threads/pool.ts';
+import type { Team } from './threads/start.ts';
 
 export interface EngineOptions {
   /** Pins the instruction set. Left out: relaxed where the JavaScript engine has it, else simd128. */
@@ -16,28 +18,36 @@ export interface EngineOptions {
   deterministic?: boolean;
   /** The kernel module, where the default asset cannot be used. It must be of the chosen `isa`. */
   wasm?: WasmSource | Promise<WasmSource>;
-  /** The most bytes of WebAssembly memory; default and maximum just under 4 GiB. */
+  /** The most bytes of WebAssembly memory; default and maximum just under 4 GiB, with threads 1 GiB by default. */
   maxBytes?: number;
+  /**
+   * Threads that share the work, the calling one among them: 1 (default), up to 64, or 'auto', as many as the hardware has up
+   * to 8. More than it has gain nothing. Results are those of one thread, bit for bit. Where the host has no shared memory or
+   * no workers, one thread does it all, and `info.threadsWhy` says why.
+   */
+  threads?: number | 'auto';
 }
 
 export interface EngineInfo {
   readonly isa: Isa;
   /** Why this instruction set. */
   readonly why: string;
-  readonly threads: 1;
+  readonly threads: number;
+  /** Why so many threads. */
+  readonly threadsWhy: string;
   readonly deterministic: boolean;
   readonly abi: number;
 }
 
-const compiled = new Map<Isa, Promise<WebAssembly.Module>>();
+const compiled = new Map<string, Promise<WebAssembly.Module>>();
 
-/** The default module, compiled once per process. A failure is not remembered, so that a later try can succeed. */
-function defaultModule(isa: Isa): Promise<WebAssembly.Module> {
-  let module = compiled.get(isa);
+/** A default module, compiled once per process. A failure is not remembered, so that a later try can succeed. */
+function defaultModule(name: string, load: () => Promise<WasmSource>): Promise<WebAssembly.Module> {
+  let module = compiled.get(name);
   if (!module) {
-    module = toModule(wasmAsset(isa), `sparsimd.${isa}.wasm`);
-    compiled.set(isa, module);
-    module.catch(() => compiled.delete(isa));
+    module = toModule(load(), `sparsimd.${name}.wasm`);
+    compiled.set(name, module);
+    module.catch(() => compiled.delete(name));
   }
   return module;
 }
@@ -47,34 +57,52 @@ const operators = () => import('./sparse/operators.ts');
 
 /**
  * One instance of the kernels with one memory. Models may share an engine; disposing it frees everything at once.
- * Single-threaded: no worker is started.
+ * No worker is started unless `threads` asks for one.
  */
 export class Engine {
   readonly info: EngineInfo;
   readonly arena: Arena;
   readonly kernels: Kernels;
   private state: 'live' | 'disposed' | 'poisoned' = 'live';
+  private readonly pool: Pool | undefined;
 
-  private constructor(instance: KernelInstance, info: EngineInfo, maxBytes?: number) {
+  private constructor(instance: KernelInstance, info: EngineInfo, maxBytes?: number, pool?: Pool) {
     this.info = info;
     this.kernels = instance.kernels;
     this.arena = new Arena(instance.memory, 1024, maxBytes);
+    this.pool = pool;
   }
 
   /**
-   * @throws UnsupportedError without SIMD or where compiling is forbidden; AssetError when the module is missing or wrong
+   * @throws UnsupportedError without SIMD or where compiling is forbidden; AssetError when the module is missing or wrong;
+   *   ArgumentTypeError, ArgumentRangeError for options
    */
   static async create(options: EngineOptions = {}): Promise<Engine> {
-    const { isa: wanted, deterministic = false, wasm, maxBytes } = options;
+    const { isa: wanted, deterministic = false, wasm, maxBytes, threads = 1 } = options;
     if (wanted !== undefined && wanted !== 'simd128' && wanted !== 'relaxed') {
       throw new ArgumentTypeError('isa', "'simd128' or 'relaxed'", wanted);
     }
     if (maxBytes !== undefined && !(maxBytes > 0))
       throw new ArgumentTypeError('maxBytes', 'a positive number', maxBytes);
     const { isa, why } = chooseIsa(wanted, deterministic);
-    const module = await (wasm === undefined ? defaultModule(isa) : toModule(wasm));
-    const info = Object.freeze({ isa, why, threads: 1 as const, deterministic, abi: ABI_VERSION });
-    return new Engine(await instantiate(module), info, maxBytes);
+    // A Response can be read only once.
+    const given = wasm === undefined ? undefined : await toModule(wasm);
+    const load = async (name: string, asset: () => Promise<WasmSource>) => given ?? defaultModule(name, asset);
+    let team: Team = { threads: 1, threadsWhy: 'not asked for more' };
+    if (threads !== 1) {
+      const { startTeam } = await import('./threads/start.ts');
+      team = await startTeam(threads, threadHost, isa, load, instantiate, maxBytes);
+    }
+    const instance = team.instance ?? (await instantiate(await load(isa, () => wasmAsset(isa))));
+    const info = Object.freeze({
+      isa,
+      why,
+      threads: team.threads,
+      threadsWhy: team.threadsWhy,
+      deterministic,
+      abi: ABI_VERSION,
+    });
+    return new Engine(instance, info, team.maxBytes ?? maxBytes, team.pool);
   }
 
   /**
@@ -91,8 +119,15 @@ export class Engine {
     }
   }
 
-  /** Resolves kernel calls to functions, once; running them is then a bare loop. */
+  /**
+   * Resolves kernel calls to functions, once; running them is then a bare loop. With threads it shares them out as
+   * `kernel/split.ts` says: packed weights must be in place by now.
+   */
   bind(calls: readonly KernelCall[]): () => void {
+    return this.pool ? this.pool.bind(calls, (part) => this.resolve(part), this.arena) : this.resolve(calls);
+  }
+
+  private resolve(calls: readonly KernelCall[]): () => void {
     const bound = calls.map(({ kernel, args }) => {
       const f = this.kernels[kernel];
       if (!f) throw new SparsimdError('INTERNAL', `no kernel ${kernel} in the ${this.info.isa} module`);
@@ -160,9 +195,15 @@ export class Engine {
     return new (await operators()).SpmmOperator(this, w, options);
   }
 
-  /** Frees the memory. Models on this engine stop working. Calling it twice does no harm. */
+  /** While a worker that was lost is being replaced: when that is done. `Model.run` waits for it. */
+  get recovery(): Promise<void> | undefined {
+    return this.pool?.recovery;
+  }
+
+  /** Frees the memory and ends the workers. Models on this engine stop working. Calling it twice does no harm. */
   dispose(): void {
     this.state = 'disposed';
+    this.pool?.dispose();
     this.arena.dispose();
     // The instance's memory is freed with the instance: drop the only references.
     (this as { kernels: Kernels }).kernels = {};

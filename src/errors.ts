@@ -93,6 +93,14 @@ export class OutOfMemoryError extends SparsimdError {
   }
 }
 
+/** A worker thread could not be started, or was lost in the middle of a run. It is replaced; the next run works. */
+export class WorkerError extends SparsimdError {
+  constructor(message: string, options?: ErrorOptions) {
+    super('WORKER', message, options);
+    this.name = 'WorkerError';
+  }
+}
+
 /** The engine or model was used after dispose(). */
 export class DisposedError extends SparsimdError {
   constructor(what: string) {

@@ -13,6 +13,7 @@ export {
   SparsimdError,
   UnsupportedError,
   UnsupportedOpError,
+  WorkerError,
 } from './errors.ts';
 export type { Attr, Graph, Node, ValueInfo } from './graph/ir.ts';
 export type { WasmSource } from './kernel/instance.ts';

@@ -112,9 +112,11 @@ export class Model {
   /**
    * Runs the network on tensors by input name.
    * @returns new tensors by output name
-   * @throws InputError for a missing or unknown name, a wrong type or shape; DisposedError; OutOfMemoryError
+   * @throws InputError for a missing or unknown name, a wrong type or shape; DisposedError; OutOfMemoryError; WorkerError
+   *   when a worker was lost on the way: the next run works
    */
   async run(feeds: Feeds): Promise<Results> {
+    if (this.engine.recovery) await this.engine.recovery;
     return this.runSync(feeds);
   }
 

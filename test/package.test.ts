@@ -101,11 +101,11 @@ describe('types', () => {
   });
 });
 
-/** Ids of a module's sections, read off the binary: Node 20 cannot compile the relaxed one. */
-function sections(bytes: Uint8Array): number[] {
-  const ids: number[] = [];
+/** A module's sections by id, read off the binary: Node 20 cannot compile the relaxed one. */
+function sectionsOf(bytes: Uint8Array): Map<number, Uint8Array> {
+  const found = new Map<number, Uint8Array>();
   for (let at = 8; at < bytes.length; ) {
-    ids.push(bytes[at++]);
+    const id = bytes[at++];
     let size = 0;
     let shift = 0;
     let byte: number;
@@ -114,14 +114,16 @@ function sections(bytes: Uint8Array): number[] {
       size += (byte & 0x7f) * 2 ** shift;
       shift += 7;
     } while (byte & 0x80);
+    found.set(id, bytes.subarray(at, at + size));
     at += size;
   }
-  return ids;
+  return found;
 }
+const sections = (bytes: Uint8Array): number[] => [...sectionsOf(bytes).keys()];
 
 describe.each(['simd128', 'relaxed'])('%s module', (isa) => {
   const file = `dist/wasm/sparsimd.${isa}.wasm`;
-  const SECTION = { import: 2, export: 7, start: 8, code: 10, data: 11 };
+  const SECTION = { import: 2, memory: 5, export: 7, start: 8, code: 10, data: 11 };
 
   test('imports nothing, so that every way of loading wasm takes it', () => {
     const ids = sections(readFileSync(file));
@@ -131,6 +133,15 @@ describe.each(['simd128', 'relaxed'])('%s module', (isa) => {
 
   test('is at most 60 kB gzipped', () => {
     expect(gzipped(file)).toBeLessThanOrEqual(60 * KILOBYTE);
+  });
+
+  test('for threads: the same code over an imported, shared memory, without start function or data', () => {
+    const [one, more] = [file, file.replace('.wasm', '-threads.wasm')].map((f) => sectionsOf(readFileSync(f)));
+    expect(Buffer.from(more.get(SECTION.code)!).equals(one.get(SECTION.code)!)).toBe(true);
+    for (const id of [SECTION.memory, SECTION.start, SECTION.data]) expect(more.has(id)).toBe(false);
+    // One import, env.memory: kind 2, flags 3 (shared, with a maximum), from 1 to 65536 pages.
+    const wanted = [1, 3, ...Buffer.from('env'), 6, ...Buffer.from('memory'), 2, 3, 1, 0x80, 0x80, 4];
+    expect([...more.get(SECTION.import)!]).toEqual(wanted);
   });
 });
 
@@ -163,7 +174,7 @@ describe('bundles', () => {
     expect(total, JSON.stringify(sizes)).toBeLessThanOrEqual(20 * KILOBYTE);
   });
 
-  test.each(bundles.filter((f) => !/index\.node|chunks\/node|\/onnx\.js/.test(f)))(
+  test.each(bundles.filter((f) => !/index\.(node|deno)|worker\.node|chunks\/(node|deno)|\/onnx\.js/.test(f)))(
     '%s needs nothing of Node',
     (file) => {
       expect(readFileSync(file, 'utf8').match(/\b(from|import)\W*["']node:|\brequire\(/)).toBeNull();

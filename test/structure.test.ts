@@ -55,6 +55,7 @@ const ORDER = [
   'sparse',
   'npy',
   'mtx',
+  'threads',
   'runtime',
   'engine.ts',
   'ops',
@@ -74,6 +75,8 @@ const EVERYBODY = new Set([
   'runtime',
   'kernel/isa.ts',
   'kernel/instance.ts',
+  'threads/host.ts',
+  'threads/worker.ts',
 ]);
 
 test('nothing imports back up', () => {

@@ -70,10 +70,15 @@ export async function toModule(source: WasmSource | Promise<WasmSource>, from = 
 
 /**
  * Instantiates a kernel module.
+ * @param shared the memory that a module for threads imports
  * @throws AssetError when it is another module, or of another ABI version than this code
  */
-export async function instantiate(module: WebAssembly.Module): Promise<KernelInstance> {
-  const instance = (await WebAssembly.instantiate(module)) as unknown as WebAssembly.Instance;
+export async function instantiate(module: WebAssembly.Module, shared?: WebAssembly.Memory): Promise<KernelInstance> {
+  if (!shared && WebAssembly.Module.imports(module).length) {
+    throw new AssetError('the WebAssembly module is one for threads: for one thread it is sparsimd.<isa>.wasm');
+  }
+  const imports: WebAssembly.Imports = shared ? { env: { memory: shared } } : {};
+  const instance = (await WebAssembly.instantiate(module, imports)) as unknown as WebAssembly.Instance;
   const {
     memory,
     abi_version: abi,

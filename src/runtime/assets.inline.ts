@@ -9,4 +9,7 @@ export async function wasmAsset(isa: Isa): Promise<WasmSource> {
   return Uint8Array.from(atob(isa === 'relaxed' ? relaxed : simd128), (c) => c.charCodeAt(0));
 }
 
+/** Why there are no threads. */
+export const threads = 'sparsimd/inline has no file to start a worker from';
+
 export { fetchSource as readSource } from './fetch.ts';

@@ -2,6 +2,8 @@
 
 import type { WasmSource } from '../kernel/instance.ts';
 import type { Isa } from '../kernel/isa.ts';
+import type { ThreadHost, WorkerEvents, WorkerHandle } from '../threads/host.ts';
+import type { WorkerStart } from '../threads/worker.ts';
 
 export async function wasmAsset(isa: Isa): Promise<WasmSource> {
   const { readFile } = await import('node:fs/promises');
@@ -11,6 +13,35 @@ export async function wasmAsset(isa: Isa): Promise<WasmSource> {
       ? new URL('./wasm/sparsimd.relaxed.wasm', import.meta.url)
       : new URL('./wasm/sparsimd.simd128.wasm', import.meta.url),
   );
+}
+
+export const threads: ThreadHost = {
+  async wasm(isa) {
+    const { readFile } = await import('node:fs/promises');
+    return readFile(
+      isa === 'relaxed'
+        ? new URL('./wasm/sparsimd.relaxed-threads.wasm', import.meta.url)
+        : new URL('./wasm/sparsimd.simd128-threads.wasm', import.meta.url),
+    );
+  },
+  async hardware() {
+    return (await import('node:os')).availableParallelism();
+  },
+  start: (data, on) => startWorker(new URL('./worker.node.js', import.meta.url), data, on),
+};
+
+export async function startWorker(script: URL, data: WorkerStart, on: WorkerEvents): Promise<WorkerHandle> {
+  const { Worker } = await import('node:worker_threads');
+  // Options of the process (loaders, inspectors) are not for a script that needs none.
+  const worker = new Worker(script, { workerData: data, execArgv: [] });
+  worker.once('message', () => {
+    // Only now: until then the process has to wait for it.
+    worker.unref();
+    on.ready();
+  });
+  worker.once('error', (error) => on.ended(String(error)));
+  worker.once('exit', (code) => on.ended(`it ended with code ${code}`));
+  return worker;
 }
 
 /** Reads a model by path or URL. */

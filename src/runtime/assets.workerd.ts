@@ -11,4 +11,7 @@ export async function wasmAsset(isa: Isa): Promise<WasmSource> {
   return isa === 'relaxed' ? relaxed : simd128;
 }
 
+/** Why there are no threads. */
+export const threads = 'edge workers have no threads';
+
 export { fetchSource as readSource } from './fetch.ts';

@@ -27,15 +27,20 @@ const BROWSERS = [
   { name: 'Firefox', launch: { browser: 'firefox', executablePath: '/usr/bin/firefox-esr' } },
 ];
 
-/** Serves the app's folder with the policy the documentation asks for, or, at `/?forbidden`, one that bars WebAssembly. */
+/**
+ * Serves the app's folder with the policy the documentation asks for, at `/?forbidden` one that bars WebAssembly, and at
+ * `/?isolated` with the headers that shared memory needs. */
 async function serve(folder) {
   const server = createServer(async ({ url }, response) => {
     const { pathname, search } = new URL(url, 'http://localhost');
+    // A worker's script needs it as well as its page.
+    response.setHeader('cross-origin-embedder-policy', 'require-corp');
+    if (search === '?isolated') response.setHeader('cross-origin-opener-policy', 'same-origin');
     if (pathname === '/') {
       response.setHeader('content-type', 'text/html');
       response.setHeader(
         'content-security-policy',
-        `default-src 'self'; script-src 'self'${search ? '' : " 'wasm-unsafe-eval'"}`,
+        `default-src 'self'; script-src 'self'${search === '?forbidden' ? '' : " 'wasm-unsafe-eval'"}`,
       );
       response.end('<!doctype html><title>smoke</title><script type="module" src="/page.js"></script>');
       return;
@@ -109,6 +114,7 @@ async function smokeBrowser(app, launch) {
       results: [
         ...label('page', await visit(browser, `${server.origin}/`)),
         ...label('page', await visit(browser, `${server.origin}/?forbidden`)),
+        ...label('isolated page', await visit(browser, `${server.origin}/?isolated`)),
         ...label('file: page', await visit(browser, await writeFilePage(app))),
       ],
     };

@@ -8,6 +8,7 @@
  * @property {Float32Array} logits what the network answers to it, from the framework that trained it
  * @property {boolean} relaxed whether this runtime is known to have relaxed SIMD
  * @property {boolean} compiles whether it may compile WebAssembly from bytes; edge workers may not
+ * @property {RegExp} [alone] why this runtime has one thread only; left out, it has more
  * @property {() => Promise<object>} [inline] imports the entry with the wasm inside
  * @property {() => Promise<{ npy: object, mtx: object }>} [files] imports the readers of data files
  * @property {string} [missing] a URL that answers 404 with an HTML page
@@ -221,6 +222,50 @@ export async function smoke(sparsimd, env) {
       return 'rejected';
     },
   };
+  if (env.alone) {
+    checks['threads asked for in vain: one thread, and why, at once'] = async () => {
+      const start = performance.now();
+      const engine = await Engine.create({ threads: 2 });
+      const took = performance.now() - start;
+      const { threads, threadsWhy } = engine.info;
+      engine.dispose();
+      equal(threads, 1, 'threads');
+      if (!env.alone.test(threadsWhy)) throw new Error(`threadsWhy: ${threadsWhy}`);
+      if (took > 1000) throw new Error(`took ${took} ms`);
+      return withModel({ threads: 'auto' }, async (model) => {
+        close((await model.run(feeds())).logits.data, env.logits);
+        return `${took.toFixed(0)} ms: ${threadsWhy}`;
+      });
+    };
+  } else {
+    checks['two and three threads: bit for bit as one'] = async () => {
+      const answers = [];
+      for (const threads of [1, 2, 3]) {
+        await withModel({ threads, deterministic: true }, async (model) => {
+          equal(model.engine.info.threads, threads, `threads (${model.engine.info.threadsWhy})`);
+          for (let i = 0; i < 20; i++) answers.push((await model.run(feeds())).logits.data);
+        });
+      }
+      for (const answer of answers) {
+        const bits = new Int32Array(answer.buffer);
+        const first = new Int32Array(answers[0].buffer);
+        if (bits.some((b, i) => b !== first[i])) throw new Error(`${answer} and ${answers[0]}`);
+      }
+      return close(answers[0], env.logits);
+    };
+    checks['two threads: memory grows, results are ordinary arrays'] = () =>
+      withModel({ threads: 2 }, (model) => {
+        const before = model.engine.arena.size;
+        const many = new Float32Array(16 * env.image.length);
+        for (let i = 0; i < 16; i++) many.set(env.image, i * env.image.length);
+        const { data } = model.runSync({ image: new Tensor('float32', many, [16, ...DIMS.slice(1)]) }).logits;
+        if (!(model.engine.arena.size > before)) throw new Error('the memory did not grow');
+        if (!(data.buffer instanceof ArrayBuffer)) throw new Error('the result is shared');
+        return close(data.subarray(150), env.logits);
+      });
+  }
+  checks['threads: 0 is refused'] = () =>
+    fails('ArgumentRangeError', 'ARGUMENT_RANGE', /"threads".*64/, () => Engine.create({ threads: 0 }));
   if (env.inline) {
     checks['the entry with the wasm inside'] = async () => {
       const api = await env.inline();

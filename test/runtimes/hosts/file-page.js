@@ -11,6 +11,7 @@ smoke(sparsimd, {
   logits: new Float32Array(read('logits.f32').buffer),
   relaxed: true,
   compiles: true,
+  alone: /inline/,
 }).then(
   (results) => {
     globalThis.smokeResults = results;

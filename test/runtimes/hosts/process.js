@@ -15,4 +15,11 @@ const results = await smoke(await import('sparsimd'), {
   inline: () => import('sparsimd/inline'),
   files: async () => ({ npy: await import('sparsimd/npy'), mtx: await import('sparsimd/mtx') }),
 });
+// Left alone on purpose: workers must not keep the process.
+const engine = await (await import('sparsimd')).Engine.create({ threads: 2 });
+results.push({
+  name: 'an engine with threads left open',
+  ok: engine.info.threads === 2,
+  detail: engine.info.threadsWhy,
+});
 console.log(JSON.stringify(results));

@@ -13,6 +13,7 @@ export default {
       logits: new Float32Array(logits),
       relaxed: true,
       compiles: false,
+      alone: /edge workers/,
       inline: () => import('sparsimd/inline.js'),
       files: async () => ({ npy: await import('sparsimd/npy.js'), mtx: await import('sparsimd/mtx.js') }),
     });

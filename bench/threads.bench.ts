@@ -1,0 +1,162 @@
+/**
+ * One thread against more, in one process, on two engines: products of 384 tokens, and MobileNetV1. A round times each engine
+ * in turn; rounds in which the kernel let one of our threads wait for a core for more than 5 % of the time (schedstat, Linux)
+ * are set aside, since something else ran there. `calm` says how many were not. Without a calm round, or without schedstat, the
+ * figures are those of all.
+ *
+ *   npm run bench -- threads [--threads 2] [--rounds 15] [--ms 20] [--only spmm|mobilenet]    without taskset: it needs cores
+ */
+
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { spmmCalls } from '../src/kernel/spmm.ts';
+import { VARIANTS } from '../src/kernel/variants.ts';
+import { packSpmm } from '../src/pack/spmm.ts';
+import { mobilenetV1 } from './models/mobilenet.mjs';
+import { option } from './support/machine.ts';
+import { pruned } from './support/spmm.ts';
+
+// The published build: workers need their script beside the bundle.
+const entry = pathToFileURL(join(process.cwd(), 'dist/index.node.js')).href;
+const { Engine, Model, Tensor } = (await import(entry)) as typeof import('../src/index.ts');
+
+const threads = Number(option('threads', '2'));
+const rounds = Number(option('rounds', '15'));
+const ms = Number(option('ms', '20'));
+const only = option('only', '');
+
+const engines = await Promise.all([1, threads].map((n) => Engine.create({ threads: n })));
+const { info } = engines[1];
+console.log(`Node ${process.versions.node}, ${info.isa}, ${info.threads} threads (${info.threadsWhy})`);
+console.log('case'.padEnd(40) + '1 thread us   more us   median x   best round    calm   median of all');
+
+function time(run: () => void, ms: number): number {
+  const start = performance.now();
+  let runs = 0;
+  let now = start;
+  for (; now - start < ms; runs++) {
+    run();
+    now = performance.now();
+  }
+  return ((now - start) * 1e3) / runs;
+}
+
+const median = (v: number[]): number => [...v].sort((a, b) => a - b)[v.length >> 1];
+
+/** Nanoseconds that each thread of the process has waited for a core so far. */
+function waits(): Map<string, number> {
+  const found = new Map<string, number>();
+  try {
+    for (const id of readdirSync('/proc/self/task')) {
+      found.set(id, Number(readFileSync(`/proc/self/task/${id}/schedstat`, 'utf8').split(' ')[1]));
+    }
+  } catch {
+    // Another system.
+  }
+  return found;
+}
+
+/** Microseconds of a run, and the largest share of the time that a thread waited for a core. */
+function sample(run: () => void): { us: number; waited: number } {
+  const before = waits();
+  const start = performance.now();
+  const us = time(run, ms);
+  const wall = performance.now() - start;
+  let waited = 0;
+  for (const [id, ns] of waits()) waited = Math.max(waited, (ns - (before.get(id) ?? ns)) / 1e6 / wall);
+  return { us, waited };
+}
+
+function compare(name: string, [one, more]: readonly (() => void)[]): void {
+  for (const run of [one, more]) time(run, 200);
+  const samples: { one: number; more: number; calm: boolean }[] = [];
+  const calmOf = () => samples.filter((s) => s.calm);
+  for (let r = 0; r < 6 * rounds && calmOf().length < rounds; r++) {
+    const [first, second] = [sample(one), sample(more)];
+    samples.push({ one: first.us, more: second.us, calm: Math.max(first.waited, second.waited) < 0.05 });
+  }
+  const calm = calmOf();
+  const used = calm.length ? calm : samples;
+  const columns = [
+    median(used.map((s) => s.one))
+      .toFixed(1)
+      .padStart(11),
+    median(used.map((s) => s.more))
+      .toFixed(1)
+      .padStart(10),
+    median(used.map((s) => s.one / s.more))
+      .toFixed(2)
+      .padStart(11),
+    Math.max(...used.map((s) => s.one / s.more))
+      .toFixed(2)
+      .padStart(13),
+    `${calm.length}/${samples.length}`.padStart(9),
+    median(samples.map((s) => s.one / s.more))
+      .toFixed(2)
+      .padStart(16),
+  ];
+  console.log(name.padEnd(40) + columns.join(''));
+}
+
+/** Binds the product on each engine; the answers must be equal bit for bit. */
+function product(variant: string, group: number, rows: number, cols: number, columns: number, density: number): void {
+  const kernel = VARIANTS.find((v) => v.name === variant)!;
+  const packed = packSpmm(pruned(rows, cols, density, group), rows, cols, kernel);
+  const panels = Math.ceil(columns / 16);
+  const answers: Float32Array[] = [];
+  const runs = engines.map(({ arena }, i) => {
+    const at = arena.alloc(packed.bytes);
+    const [xPanelStride, yPanelStride] = [cols * 64 + 64, rows * 64 + 64];
+    const x = arena.alloc(panels * xPanelStride);
+    const y = arena.alloc(panels * yPanelStride);
+    arena.view('uint8', at, packed.bytes).set(packed.data);
+    const X = arena.view('float32', x, (panels * xPanelStride) / 4);
+    for (let j = 0; j < X.length; j++) X[j] = Math.sin(j);
+    arena.view('float32', y, (panels * yPanelStride) / 4).fill(0);
+    const io = { x, xPanelStride, y, yPanelStride, yChannelStride: 64, columns, min: -Infinity, max: Infinity };
+    const run = engines[i].bind(spmmCalls(packed, at, io));
+    run();
+    answers.push(arena.view('float32', y, (panels * yPanelStride) / 4).slice());
+    return run;
+  });
+  if (answers[0].some((v, i) => !Object.is(v, answers[1][i]))) throw new Error(`${variant}: results differ`);
+  compare(`${variant} ${columns}x${cols}x${rows} ${(100 * (1 - density)).toFixed(0)} %`, runs);
+}
+
+if (!only || only === 'spmm') {
+  // 384 tokens, both linear layers of a transformer block, and few columns of many channels.
+  for (const [rows, cols, columns] of [
+    [3072, 768, 384],
+    [768, 3072, 384],
+    [512, 512, 49],
+  ]) {
+    product('f32_group4_spmm_8x4', 4, rows, cols, columns, 0.2);
+    product('f32_group2_spmm_24x2', 4, rows, cols, columns, 0.2);
+    product('f32_csr_spmm_32x1', 1, rows, cols, columns, 0.2);
+  }
+}
+if (!only || only === 'mobilenet') {
+  for (const kind of ['group4', 'csr'] as const) {
+    const bytes = mobilenetV1({ pattern: { kind, sparsity: 0.8 } });
+    const image = Float32Array.from({ length: 3 * 224 * 224 }, (_, i) => Math.sin(i));
+    const models = [];
+    for (const engine of engines) models.push(await Model.load(bytes, { engine }));
+    const feeds = { image: new Tensor('float32', image, [1, 3, 224, 224]) };
+    const name = models[0].inputs[0].name;
+    const input = { [name]: feeds.image };
+    const plans = models.map((m) =>
+      m
+        .plan(input)
+        .map((s) => s.kernel)
+        .join(),
+    );
+    if (plans[0] !== plans[1]) console.log('note: the two models chose different kernels');
+    compare(
+      `MobileNetV1 1.0 224 ${kind} 80 %`,
+      models.map((m) => () => void m.runSync(input)),
+    );
+    for (const m of models) m.dispose();
+  }
+}
+for (const engine of engines) engine.dispose();

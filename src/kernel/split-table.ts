@@ -1,0 +1,248 @@
+/** How each kernel's work can be cut by changing its arguments. Times are for ranking only: one core of Zen 4, in ns. */
+import type { KernelCall } from './call.ts';
+import { stemScratchBytes } from './conv.ts';
+import { depthwiseScratchBytes } from './depthwise.ts';
+
+/** A call whose work lies along columns, in panels of 16. */
+export interface ColumnCall {
+  readonly call: KernelCall;
+  readonly columns: number;
+  readonly panels: number;
+  /** Cuts at multiples of this leave every tile as it was. */
+  readonly tile: number;
+  readonly ns: number;
+  /** Columns `from` to `to`, or to the end. */
+  cut(from: number, to: number): KernelCall;
+  /** A product with packed weights. */
+  readonly product?: { readonly channels: number; readonly dense: boolean };
+}
+
+/** A call of `units` that do not depend on each other. */
+export interface SingleCall {
+  readonly units: number;
+  /** Cuts lie at multiples of this. */
+  readonly align: number;
+  readonly ns: number;
+  /** Bytes of scratch memory, where the kernel has some. */
+  readonly scratch?: number;
+  /** Arguments for units `from` to `to`. */
+  part(from: number, to: number, scratch: number): number[];
+}
+
+const PRODUCT = /^f32_(csr|group2|group4|dense)_spmm_(\d+)x(\d+)$/;
+
+/** Undefined for kernels that are not along columns of panels of 16. */
+export function columnCall(call: KernelCall): ColumnCall | undefined {
+  const { kernel, args } = call;
+  const make = (columns: number, tile: number, ns: number, cut: (panel: number, columns: number) => number[]) => ({
+    call,
+    columns,
+    panels: Math.ceil(columns / 16),
+    tile,
+    ns,
+    cut: (from: number, to: number) => ({ kernel, args: cut(from / 16, Math.min(to, columns) - from) }),
+  });
+  const product = PRODUCT.exec(kernel);
+  if (product) {
+    const [x, xPanelStride, y, yPanelStride, , columns, from, to] = args;
+    const lanes = Number(product[2]);
+    const ns = ((to - from) / 4) * columns * 0.05;
+    return {
+      ...make(columns, lanes === 24 ? 48 : Math.max(lanes, 16), ns, (panel, n) => {
+        const part = [...args];
+        part[0] = x + panel * xPanelStride;
+        part[2] = y + panel * yPanelStride;
+        part[5] = n;
+        return part;
+      }),
+      product: { channels: Number(product[3]), dense: product[1] === 'dense' },
+    };
+  }
+  if (kernel === 'f32_plain_im2panel') {
+    const [x, y, panelStride, lanes, channels, height, width, outWidth, kh, kw, ...rest] = args;
+    if (lanes !== 16) return undefined;
+    const head = [lanes, channels, height, width, outWidth, kh, kw, ...rest.slice(0, 6)];
+    const [first, panels] = rest.slice(6);
+    return make(16 * panels, 16, panels * 16 * channels * kh * kw * 0.2, (panel, n) => [
+      ...[x, y + panel * panelStride, panelStride, ...head, first + 16 * panel, n / 16],
+    ]);
+  }
+  if (kernel === 'f32_tokens_pack' || kernel === 'f32_tokens_unpack') {
+    const [x, y, tokens, features, lanes, panelStride] = args;
+    if (lanes !== 16) return undefined;
+    const row = 16 * 4 * features;
+    const [dx, dy] = kernel === 'f32_tokens_pack' ? [row, panelStride] : [panelStride, row];
+    return make(tokens, 16, tokens * features * 0.15, (panel, n) => [
+      ...[x + panel * dx, y + panel * dy, n, features, lanes, panelStride],
+    ]);
+  }
+  return undefined;
+}
+
+/** Undefined for kernels that run whole. */
+export function singleCall({ kernel, args }: KernelCall): SingleCall | undefined {
+  return TABLE[kernel]?.(args);
+}
+
+type Cut = (args: readonly number[]) => SingleCall | undefined;
+
+/** Arguments `at` moved on by so many bytes a unit, and argument `count` made the number of units. */
+function along(
+  args: readonly number[],
+  count: number,
+  steps: Readonly<Record<number, number>>,
+  nsOfUnit: number,
+  align = 1,
+): SingleCall {
+  return {
+    units: args[count],
+    align,
+    ns: args[count] * nsOfUnit,
+    part(from, to) {
+      const part = [...args];
+      for (const [at, step] of Object.entries(steps)) part[Number(at)] += step * from;
+      part[count] = to - from;
+      return part;
+    },
+  };
+}
+
+/** Of plain elementwise work, by how much arithmetic it is. */
+const LIGHT_NS = 0.1;
+const HEAVY_NS = 0.8;
+// The names of pointwise.ts once more (a test compares): importing them would cut the core's bundle in two.
+const LIGHT = 'clamp hardswish hardsigmoid leakyrelu sqrt neg abs reciprocal'.split(' ');
+const HEAVY = 'exp sigmoid swish gelutanh elu tanh erf gelu log'.split(' ');
+const BINARY = 'add sub mul div max min prelu rsub rdiv'.split(' ');
+/** Enough units of one dimension to share them out; with fewer the next one is tried. */
+const MANY = 8;
+
+const depthwise =
+  (fixed?: { kernel: number; stride: number }): Cut =>
+  (args) => {
+    const [, , , yChannelStride, , , , height, width, outHeight, outWidth, padTop, padLeft] = args;
+    const { kernel, stride } = fixed ?? { kernel: args[16], stride: args[17] };
+    const pixels = outHeight * outWidth;
+    const shape = { channels: 1, height, width, outHeight, outWidth, kernel, stride, padTop, padLeft };
+    const steps = { 0: 4 * height * width, 1: 4 * (kernel * kernel + 1), 2: yChannelStride };
+    const plain = along(args, 6, steps, pixels * kernel * kernel * 0.04);
+    return {
+      ...plain,
+      scratch: depthwiseScratchBytes(shape),
+      part: (from, to, scratch) => plain.part(from, to, 0).map((v, i) => (i === 15 ? scratch : v)),
+    };
+  };
+
+/** By rows of the output, so that a panel begins with the first pixel of a part. */
+const stem: Cut = (args) => {
+  const [, , y, , yPanelStride, lanes, channels, rows, , , outHeight, outWidth, top] = args;
+  const alike = Math.max(16, lanes);
+  let align = 1;
+  while ((align * outWidth) % alike) align++;
+  return {
+    units: outHeight,
+    align,
+    ns: outHeight * outWidth * channels * 9 * rows * 0.05,
+    scratch: stemScratchBytes(channels),
+    part(from, to, scratch) {
+      const part = [...args];
+      part[2] = y + ((from * outWidth) / lanes) * yPanelStride;
+      part[10] = to - from;
+      part[12] = top - 2 * from;
+      part[16] = scratch;
+      return part;
+    },
+  };
+};
+
+const pool: Cut = (args) => {
+  const [, , , height, width, outHeight, outWidth, kh, kw] = args;
+  return along(args, 2, { 0: 4 * height * width, 1: 4 * outHeight * outWidth }, outHeight * outWidth * kh * kw * 0.2);
+};
+
+const globalPool: Cut = (args) => along(args, 5, { 0: args[1], 4: 4 }, args[6] * 0.1, 4);
+
+const reduce: Cut = (args) => along(args, 2, { 0: 4 * args[3] * args[4], 1: 4 * args[4] }, args[3] * args[4] * 0.1);
+
+const softmax: Cut = (args) => along(args, 2, { 0: args[5], 1: args[5] }, args[3] * args[4] * HEAVY_NS);
+
+const unary =
+  (ns: number): Cut =>
+  (args) =>
+    along(args, 2, { 0: 4, 1: 4 }, ns, 16);
+
+const binary =
+  (splat: boolean): Cut =>
+  (args) => {
+    const [, , , outer, mid, inner, outerStride, bStride] = args;
+    if (outer >= MANY) return along(args, 3, { 0: outerStride, 2: outerStride }, mid * inner * LIGHT_NS);
+    if (outer !== 1) return undefined;
+    const row = 4 * inner;
+    if (mid >= MANY) return along(args, 4, { 0: row, 1: bStride, 2: row }, inner * LIGHT_NS);
+    return mid === 1 ? along(args, 5, { 0: 4, 1: splat ? 0 : 4, 2: 4 }, LIGHT_NS, 16) : undefined;
+  };
+
+/** By rows of A, or by columns where there are few. */
+const matmul: Cut = (args) => {
+  const [, aStride, , , , yStride, m, n, k] = args;
+  if (m >= 4 * MANY) return along(args, 6, { 0: aStride, 4: yStride }, n * k * 0.06, 4);
+  return along(args, 7, { 2: 4, 4: 4 }, m * k * 0.06, 8);
+};
+
+/** By blocks of 16 outputs. */
+const gemv: Cut = (args) => {
+  const [, , , , , tokens, , k] = args;
+  return along(args, 6, { 2: 4, 4: 4 * (k + 1) }, tokens * k * 0.1, 16);
+};
+
+/** Plain rows to padded ones, by output rows. */
+const rows: Cut = (args) => {
+  const [, , yStep, channels, , , , phases, columns, top] = args;
+  const byRow = along(args, 6, { 1: yStep }, channels * phases * columns * 0.2);
+  return { ...byRow, part: (from, to) => byRow.part(from, to, 0).map((v, i) => (i === 9 ? top - from : v)) };
+};
+
+const col2im: Cut = (args) => {
+  const [, , , , height, width, outHeight, outWidth, kh, kw] = args;
+  const products = kh * kw * height * width;
+  return along(args, 3, { 0: 4 * products, 1: 4 * outHeight * outWidth, 2: 4 }, products * 0.5);
+};
+
+/** Between plain channels and panels. */
+const panels = (lanes: number, pack: boolean): Cut => {
+  return (args) => {
+    const [plain, panel] = [4 * args[3], 4 * lanes];
+    return along(args, 2, pack ? { 0: plain, 1: panel } : { 0: panel, 1: plain }, args[3] * 0.15);
+  };
+};
+
+/** Kernels that {@link singleCall} cuts. */
+export const cuttable = (): string[] => Object.keys(TABLE);
+
+const named = (cut: Cut, ...names: string[]): [string, Cut][] => names.map((name) => [name, cut]);
+
+/** By kernel name. Kernels of panels of 16 along columns are not here, see {@link columnCall}. */
+const TABLE: Readonly<Record<string, Cut>> = Object.fromEntries([
+  ...named(depthwise({ kernel: 3, stride: 1 }), 'f32_depthwise_3x3s1'),
+  ...named(depthwise({ kernel: 3, stride: 2 }), 'f32_depthwise_3x3s2'),
+  ...named(depthwise(), 'f32_depthwise_kxk'),
+  ...named(stem, 'f32_stem_3x3s2'),
+  ...named(rows, 'f32_plain_rows'),
+  ...named(col2im, 'f32_plain_col2im'),
+  ...named(pool, 'f32_plain_maxpool', 'f32_plain_averagepool'),
+  ...named(globalPool, 'f32_panels_global_average', 'f32_panels_global_max'),
+  ...named(reduce, 'f32_plain_reduce_sum', 'f32_plain_reduce_max', 'f32_plain_reduce_min'),
+  ...named(softmax, 'f32_plain_softmax_rows', 'f32_plain_softmax_columns'),
+  ...named(matmul, 'f32_dense_matmul'),
+  ...named(gemv, 'f32_dense_gemv'),
+  ...[8, 16, 32].flatMap((lanes) => [
+    ...named(panels(lanes, true), `f32_plain_pack_${lanes}`),
+    ...named(panels(lanes, false), `f32_panels_unpack_${lanes}`),
+  ]),
+  ...named(unary(LIGHT_NS), ...LIGHT.map((kind) => `f32_plain_${kind}`)),
+  ...named(unary(HEAVY_NS), ...HEAVY.map((kind) => `f32_plain_${kind}`)),
+  ...BINARY.flatMap((kind) => [
+    ...named(binary(false), `f32_plain_${kind}_row`),
+    ...named(binary(true), `f32_plain_${kind}_splat`),
+  ]),
+]);
