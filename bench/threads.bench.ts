@@ -4,7 +4,7 @@
  * are set aside, since something else ran there. `calm` says how many were not. Without a calm round, or without schedstat, the
  * figures are those of all.
  *
- *   npm run bench -- threads [--threads 2] [--rounds 15] [--ms 20] [--only spmm|mobilenet]    without taskset: it needs cores
+ *   npm run bench -- threads [--threads 2] [--rounds 15] [--ms 20] [--only <part of a case's name>]    without taskset: it needs cores
  */
 
 import { readdirSync, readFileSync } from 'node:fs';
@@ -69,10 +69,11 @@ function sample(run: () => void): { us: number; waited: number } {
 }
 
 function compare(name: string, [one, more]: readonly (() => void)[]): void {
+  if (!name.includes(only)) return;
   for (const run of [one, more]) time(run, 200);
   const samples: { one: number; more: number; calm: boolean }[] = [];
   const calmOf = () => samples.filter((s) => s.calm);
-  for (let r = 0; r < 6 * rounds && calmOf().length < rounds; r++) {
+  for (let r = 0; r < 3 * rounds && calmOf().length < rounds; r++) {
     const [first, second] = [sample(one), sample(more)];
     samples.push({ one: first.us, more: second.us, calm: Math.max(first.waited, second.waited) < 0.05 });
   }
@@ -124,7 +125,7 @@ function product(variant: string, group: number, rows: number, cols: number, col
   compare(`${variant} ${columns}x${cols}x${rows} ${(100 * (1 - density)).toFixed(0)} %`, runs);
 }
 
-if (!only || only === 'spmm') {
+{
   // 384 tokens, both linear layers of a transformer block, and few columns of many channels.
   for (const [rows, cols, columns] of [
     [3072, 768, 384],
@@ -136,7 +137,7 @@ if (!only || only === 'spmm') {
     product('f32_csr_spmm_32x1', 1, rows, cols, columns, 0.2);
   }
 }
-if (!only || only === 'mobilenet') {
+if ('MobileNetV1'.includes(only) || only.startsWith('MobileNet')) {
   for (const kind of ['group4', 'csr'] as const) {
     const bytes = mobilenetV1({ pattern: { kind, sparsity: 0.8 } });
     const image = Float32Array.from({ length: 3 * 224 * 224 }, (_, i) => Math.sin(i));

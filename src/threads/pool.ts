@@ -186,6 +186,8 @@ export class Pool {
     const old = [...this.workers];
     const { words } = this.control;
     this.workers.clear();
+    Atomics.store(words, WORD.open, -1);
+    Atomics.notify(words, WORD.open);
     this.control = new Control();
     const recover = async () => {
       const ends = old.map((w) => w.terminate());
