@@ -125,17 +125,15 @@ function product(variant: string, group: number, rows: number, cols: number, col
   compare(`${variant} ${columns}x${cols}x${rows} ${(100 * (1 - density)).toFixed(0)} %`, runs);
 }
 
-{
-  // 384 tokens, both linear layers of a transformer block, and few columns of many channels.
-  for (const [rows, cols, columns] of [
-    [3072, 768, 384],
-    [768, 3072, 384],
-    [512, 512, 49],
-  ]) {
-    product('f32_group4_spmm_8x4', 4, rows, cols, columns, 0.2);
-    product('f32_group2_spmm_24x2', 4, rows, cols, columns, 0.2);
-    product('f32_csr_spmm_32x1', 1, rows, cols, columns, 0.2);
-  }
+// 384 tokens, both linear layers of a transformer block, and few columns of many channels.
+for (const [rows, cols, columns] of [
+  [3072, 768, 384],
+  [768, 3072, 384],
+  [512, 512, 49],
+]) {
+  product('f32_group4_spmm_8x4', 4, rows, cols, columns, 0.2);
+  product('f32_group2_spmm_24x2', 4, rows, cols, columns, 0.2);
+  product('f32_csr_spmm_32x1', 1, rows, cols, columns, 0.2);
 }
 if ('MobileNetV1'.includes(only) || only.startsWith('MobileNet')) {
   for (const kind of ['group4', 'csr'] as const) {
