@@ -390,6 +390,8 @@ describe.each(ISAS)('operators, %s', (isa) => {
     const before = engine.arena.used;
     const op = await engine.prepare(w, { columns: 20 });
     const inUse = engine.arena.used;
+    expect(op.bytes).toBeGreaterThanOrEqual(op.weightBytes + 4 * 20 * (48 + 64));
+    expect(op.bytes).toBeLessThanOrEqual(inUse - before);
     const x = randf(48 * 20, 6);
     const first = op.run(x);
     op.input.set(x);
@@ -407,6 +409,7 @@ describe.each(ISAS)('operators, %s', (isa) => {
     engine.arena.release(block);
     op.dispose();
     op.dispose();
+    expect(op.bytes).toBe(0);
     expect(engine.arena.used).toBe(before);
     expect(() => op.run(x)).toThrow(/disposed|dispose/);
   });

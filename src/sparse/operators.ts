@@ -75,11 +75,11 @@ export class SpmmOperator {
   /** Name of the kernel that does the work, and its weight format. */
   readonly kernel: string;
   readonly format: string;
-  /** Bytes of packed weights, and of all memory that the operator holds. */
+  /** Bytes of packed weights. */
   readonly weightBytes: number;
-  bytes = 0;
   private readonly host: OperatorHost;
   private readonly blocks: number[] = [];
+  private held = 0;
   private readonly x: number;
   private readonly y: number;
   private readonly work: () => void;
@@ -113,6 +113,11 @@ export class SpmmOperator {
       this.release();
       throw error;
     }
+  }
+
+  /** Bytes of the engine's memory that the operator holds: weights, X, Y and scratch; 0 once disposed. */
+  get bytes(): number {
+    return this.held;
   }
 
   /** Where run() puts X. A view of the engine's memory: valid until that grows, which any allocation may do. */
@@ -172,12 +177,13 @@ export class SpmmOperator {
   private release(): void {
     for (const at of this.blocks) this.host.arena.release(at);
     this.blocks.length = 0;
+    this.held = 0;
   }
 
   private alloc(bytes: number): number {
     const at = this.host.arena.alloc(bytes);
     this.blocks.push(at);
-    this.bytes += bytes;
+    this.held += bytes;
     return at;
   }
 
