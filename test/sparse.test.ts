@@ -2,6 +2,7 @@
 import fc from 'fast-check';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { Engine, SparseFormatError, SparseMatrix, type SparseOptions } from '../src/index.ts';
+import { referenceInt8, referenceQuantized, referenceScales } from '../src/reference/int8.ts';
 import { ISAS, randf, rng } from './support/kernels.ts';
 import { expectClose, tolerance } from './support/spmm.ts';
 
@@ -448,6 +449,38 @@ describe.each(ISAS)('operators, %s', (isa) => {
     await expect(engine.sddmm({} as never, a, b)).rejects.toThrow(/"pattern" expected a SparseMatrix/);
     await expect(engine.sddmm(p, a, b.subarray(6))).rejects.toThrow(/"b"/);
     await expect(engine.sddmm(p, a.subarray(1), b)).rejects.toThrow(/"a"/);
+  });
+
+  test('int8 matrices by quantised activations: the exact sums of integers', async () => {
+    for (const [rows, cols, density] of [
+      [21, 35, 0.3],
+      [8, 16, 1],
+      [5, 7, 0],
+    ] as const) {
+      const m = SparseMatrix.fromDense(pruned(rows, cols, density, 4, [4, 1]), rows, cols, { dtype: 'int8' });
+      const dense = m.toDense();
+      const scales = Float32Array.from({ length: rows }, (_, r) => {
+        const row = [...dense.subarray(r * cols, (r + 1) * cols)].map(Math.abs);
+        return Math.max(...row) / 127 || 1;
+      });
+      for (const columns of [1, 8, 19]) {
+        const x = randf(cols * columns, columns);
+        const bias = randf(rows, 3);
+        const sx = referenceScales(x, cols, columns, 'token');
+        const q = referenceQuantized(x, sx, columns);
+        const weights = Int8Array.from(dense, (v, i) => Math.round(v / scales[Math.floor(i / cols)]));
+        const want = referenceInt8({ weights, scales }, q, sx, { rows, cols, columns, bias, min: -1, max: 2 });
+        const options = { bias, min: -1, max: 2, activations: 'int8' } as const;
+        expectClose(await engine.spmm(m, x, options), want, 1e-5, `${rows}x${cols}x${columns}`);
+        const tokens = await engine.spmm(m, transposed(x, cols, columns), { ...options, layout: 'tokens' });
+        expectClose(transposed(tokens, columns, rows), want, 1e-5);
+      }
+    }
+    const f32 = SparseMatrix.fromDense(new Float32Array(4), 2, 2);
+    await expect(engine.spmm(f32, new Float32Array(2), { activations: 'int8' })).rejects.toThrow(/dtype int8/);
+    await expect(engine.spmm(f32, new Float32Array(2), { activations: 'i8' as never })).rejects.toThrow(
+      /"activations"/,
+    );
   });
 
   test('bad input is refused before any kernel runs, and the engine stays usable', async () => {

@@ -5,23 +5,23 @@ import type { Calibrated } from '../kernel/cost.ts';
 import { gemvCalls } from '../kernel/dense.ts';
 import { chooseFew, FEW_TOKENS } from '../kernel/few.ts';
 import type { Kernels } from '../kernel/instance.ts';
+import { int8Calls, int8PanelBytes, int8ScaleBytes, quantizeCalls, scaleCalls } from '../kernel/int8.ts';
 import { packPanelsCalls, packTokensCalls, unpackTokensCalls } from '../kernel/layout.ts';
-import { sddmmCalls } from '../kernel/sddmm.ts';
 import { chooseFormat } from '../kernel/select.ts';
 import { type SpmmIo, spmmCalls } from '../kernel/spmm.ts';
 import { spmvCalls, spmvScratch } from '../kernel/spmv.ts';
 import { SPMM } from '../kernel/tiles.ts';
 import type { Arena } from '../memory/arena.ts';
 import { packGemv } from '../pack/dense.ts';
-import { packPattern } from '../pack/sddmm.ts';
+import { groupedInt8, type Int8Weights, packInt8 } from '../pack/int8.ts';
 import { packSpmm } from '../pack/spmm.ts';
 import { packSpmv } from '../pack/spmv.ts';
-import { Bsr } from './bsr.ts';
+import { checkArray } from './arguments.ts';
 import { Composite, type Operand } from './composite.ts';
-import { Csr } from './csr.ts';
-import { fromParts, partsOf, SparseMatrix } from './matrix.ts';
-import type { Pattern } from './pattern.ts';
+import { partsOf, SparseMatrix } from './matrix.ts';
 import type { DenseMatrix } from './types.ts';
+
+export { sddmm } from './sddmm.ts';
 
 export interface SpmmOptions {
   /** [rows], added before the limits. */
@@ -31,6 +31,11 @@ export interface SpmmOptions {
   max?: number;
   /** `features`: X is [cols][columns] and Y [rows][columns]. `tokens`: X is [columns][cols] and Y [columns][rows]. */
   layout?: 'features' | 'tokens';
+  /**
+   * `int8` quantises X, one scale a column (largest magnitude / 127), and multiplies an int8 matrix exactly in integers; a column
+   * with NaN or infinities gives NaN. Left out, `float32`: an int8 matrix is multiplied as the numbers it stands for.
+   */
+  activations?: 'float32' | 'int8';
 }
 
 export interface PrepareOptions extends SpmmOptions {
@@ -78,6 +83,7 @@ export class SpmmOperator {
   /** Bytes of packed weights. */
   readonly weightBytes: number;
   private readonly host: OperatorHost;
+  private readonly int8: boolean;
   private readonly blocks: number[] = [];
   private held = 0;
   private readonly x: number;
@@ -89,8 +95,17 @@ export class SpmmOperator {
   constructor(host: OperatorHost, w: Operand, options: PrepareOptions) {
     host.check();
     const { rows, cols } = sizesOf(w);
-    const { columns, layout = 'features', bias, min = -Infinity, max = Infinity } = options ?? {};
+    const {
+      columns,
+      layout = 'features',
+      bias,
+      min = -Infinity,
+      max = Infinity,
+      activations = 'float32',
+    } = options ?? {};
     checkOptions(rows, columns, layout, bias, min, max);
+    checkActivations(activations, w);
+    this.int8 = activations === 'int8';
     this.host = host;
     this.rows = rows;
     this.cols = cols;
@@ -101,7 +116,7 @@ export class SpmmOperator {
       this.y = this.alloc(4 * rows * columns);
       const limits = { min, max };
       const few =
-        columns <= FEW_TOKENS && (layout === 'tokens' || columns === 1) && !(w instanceof Composite)
+        columns <= FEW_TOKENS && (layout === 'tokens' || columns === 1) && !this.int8 && !(w instanceof Composite)
           ? this.few(w, bias, limits)
           : undefined;
       const plan = few ?? this.many(w, bias, limits);
@@ -280,11 +295,30 @@ export class SpmmOperator {
     add: boolean,
   ): Product {
     const { rows, cols } = sizesOf(w);
+    if (this.int8) return this.integers(w as SparseMatrix, io, bias, limits);
     const dense = w instanceof SparseMatrix ? w.toDense() : w.data;
     const choice = chooseFormat(this.host, 'all', dense, rows, cols, this.columns);
     const packed = packSpmm(dense, rows, cols, SPMM.find((v) => v.name === choice.variant)!, bias);
     const calls = spmmCalls(packed, this.put(packed), { ...io, columns: this.columns, ...limits, add });
     return { kernel: choice.variant, format: choice.format, weightBytes: packed.bytes, calls };
+  }
+
+  /** An int8 matrix by activations quantised column by column. */
+  private integers(w: SparseMatrix, io: PanelIo, bias: Float32Array | undefined, limits: Limits): Product {
+    const { rows, cols } = w;
+    const { columns } = this;
+    const weights = integersOf(w);
+    const format = groupedInt8(weights.weights, rows, cols) ? 'group4' : 'dense';
+    const packed = packInt8(weights, rows, cols, format, bias);
+    const x = { x: io.x, xChannelStride: 4 * LANES, xPanelStride: io.xPanelStride, channels: cols, columns };
+    const scales = this.alloc(int8ScaleBytes(columns));
+    const panels = this.alloc(int8PanelBytes(cols, columns));
+    const calls = [
+      ...scaleCalls(x, scales, 'token'),
+      ...quantizeCalls(x, { scales, panels, pairs: format === 'dense' }),
+      ...int8Calls(packed, this.put(packed), { ...io, ...limits, panels, scales, columns, into: 'f32' }),
+    ];
+    return { kernel: packed.kernel, format, weightBytes: packed.bytes, calls };
   }
 }
 
@@ -308,74 +342,23 @@ export function spmm(
   }
 }
 
-/**
- * One sampled product: engine.sddmm.
- * @returns scale (A B^T) at the places that `pattern` stores, in its format (csr or bsr); other formats: csr, at its nonzeros
- */
-export function sddmm(
-  host: OperatorHost,
-  pattern: SparseMatrix,
-  a: Float32Array,
-  b: Float32Array,
-  { scale = 1 }: { scale?: number } = {},
-): SparseMatrix {
-  host.check();
-  const given = partsOf(pattern, 'pattern').pattern;
-  checkArray('a', a);
-  checkArray('b', b);
-  const { rows, cols } = given;
-  const d = rows ? a.length / rows : cols ? b.length / cols : 0;
-  if (!Number.isInteger(d))
-    throw new ArgumentRangeError(rows ? 'a' : 'b', `a multiple of ${rows || cols} values`, rows ? a : b);
-  checkArray('a', a, rows * d);
-  checkArray('b', b, cols * d);
-  if (typeof scale !== 'number' || Number.isNaN(scale)) throw new ArgumentRangeError('scale', 'a number', scale);
-  const places = given instanceof Csr || given instanceof Bsr ? given : Csr.from(pattern.toCSR());
-  const { pointers, columns, slots } = rowLists(places);
-  const packed = packPattern(pointers, columns);
-  const blocks: number[] = [];
-  const alloc = (bytes: number) => {
-    const at = host.arena.alloc(bytes);
-    blocks.push(at);
-    return at;
-  };
-  const put = (data: Float32Array | Uint8Array) => {
-    const at = alloc(data.byteLength);
-    const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-    host.arena.view('uint8', at, bytes.length).set(bytes);
-    return at;
-  };
-  try {
-    const at = put(packed.data);
-    const io = { a: put(a), b: put(b), y: alloc(4 * packed.entries), d, scale };
-    host.guard(host.bind(sddmmCalls(packed, at, io)));
-    const y = host.arena.view('float32', io.y, packed.entries);
-    const values = slots ? new Float32Array(places.stored) : y.slice();
-    slots?.forEach((slot, e) => {
-      values[slot] = y[e];
-    });
-    return fromParts(places, { type: 'float32', data: values });
-  } finally {
-    for (const block of blocks) host.arena.release(block);
-  }
+/** The integers of an int8 matrix, and its scales; a row of scale 0 is a row of zeros. */
+function integersOf(w: SparseMatrix): Int8Weights {
+  const { pattern, values } = partsOf(w);
+  const weights = new Int8Array(w.rows * w.cols);
+  pattern.visit((slot, row, col) => {
+    if (values.scales![row] > 0) weights[row * w.cols + col] = values.data[slot];
+  });
+  return { weights, scales: values.scales!.map((s) => s || 1) };
 }
 
-/** The places of a pattern row by row; `slots` says where each is stored, undefined: in this order. */
-function rowLists(p: Pattern): { pointers: Uint32Array; columns: ArrayLike<number>; slots?: Uint32Array } {
-  if (p instanceof Csr) return { pointers: p.pointers, columns: p.indices };
-  const pointers = new Uint32Array(p.rows + 1);
-  p.visit((_, row) => {
-    pointers[row + 1]++;
-  });
-  for (let r = 0; r < p.rows; r++) pointers[r + 1] += pointers[r];
-  const next = pointers.slice();
-  const columns = new Uint32Array(pointers[p.rows]);
-  const slots = new Uint32Array(pointers[p.rows]);
-  p.visit((slot, row, col) => {
-    slots[next[row]] = slot;
-    columns[next[row]++] = col;
-  });
-  return { pointers, columns, slots };
+function checkActivations(activations: string, w: Operand): void {
+  if (activations !== 'float32' && activations !== 'int8') {
+    throw new ArgumentRangeError('activations', 'float32 or int8', activations);
+  }
+  if (activations === 'int8' && !(w instanceof SparseMatrix && w.dtype === 'int8')) {
+    throw new ArgumentRangeError('activations', 'float32, unless w is a SparseMatrix of dtype int8', activations);
+  }
 }
 
 /** @throws ArgumentTypeError, ArgumentRangeError unless `w` is a matrix */
@@ -392,11 +375,6 @@ function sizesOf(w: Operand): { rows: number; cols: number } {
   }
   checkArray('w.data', w.data, rows * cols);
   return { rows, cols };
-}
-
-function checkArray(name: string, array: unknown, length?: number): asserts array is Float32Array {
-  if (!(array instanceof Float32Array)) throw new ArgumentTypeError(name, 'a Float32Array', array);
-  if (length !== undefined && array.length !== length) throw new ArgumentRangeError(name, `${length} values`, array);
 }
 
 function checkOptions(
