@@ -1,4 +1,15 @@
-// One to eight tokens: outputs lie in the lanes, every weight is read once. Layouts: src/pack/spmv.ts.
+// One to eight tokens: outputs lie in the lanes, every weight comes from memory once. Layouts: src/pack/spmv.ts.
+//
+// What was learned of unstructured weights (3072x768 at 70 % zeros, one token, Zen 4, Node 20 / 24 / 24 relaxed, us):
+// - A shuffle is a gather of 16 bytes. A window of 16 inputs that slides over the rows of a block leaves 13 to 18 % of the
+//   lanes idle: int8 54 / 52 / 46, f32 (four planes of bytes) 142 / 140 / 104. Indices of 4 bits cost int8 1 to 2 % and
+//   save a quarter of the bytes.
+// - A bit mask whose values a table and a shuffle expand does the work of a dense kernel and more: int8 221 / 208 / 194,
+//   f32 406 / 426 / 348, where dense f32 takes 137 / 130 / 112. It has the fewest bytes (int8 0.43 a weight against 0.58), but
+//   expands 11 weights a ns, and dense int8 from memory at 30 GB/s brings 30: a storage format only (src/pack/bitmask.ts).
+// - Lane by lane loads, four rows in lanes: f32 210 / 260 / 227; scalar compressed rows 291 / 278 / 275.
+// - Relaxed dot products with activations of 7 bits: int8 39 instead of 47; not taken, for one bit of every activation.
+// - Unrolling int8 by two pairs more: nothing. f16 with infinities and NaN: 119 us instead of 58 (groups of 16, 80 %).
 import { clamp, madd } from './isa';
 import { N0, N1, N2, N3, N4, put } from './tile';
 
