@@ -162,7 +162,7 @@ export class Engine {
     x: Float32Array,
     options: SpmmOptions & { columns?: number; out?: Float32Array } = {},
   ): Promise<Float32Array> {
-    return (await operators()).spmm(this, w, x, options);
+    return (await this.operators()).spmm(this, w, x, options);
   }
 
   /** y = clamp(W x + bias) for one column x[cols] -> y[rows]. Throws as spmm() does. */
@@ -171,7 +171,7 @@ export class Engine {
     x: Float32Array,
     options: Omit<SpmmOptions, 'layout'> & { out?: Float32Array } = {},
   ): Promise<Float32Array> {
-    return (await operators()).spmm(this, w, x, { ...options, columns: 1 });
+    return (await this.operators()).spmm(this, w, x, { ...options, columns: 1 });
   }
 
   /**
@@ -187,12 +187,18 @@ export class Engine {
     b: Float32Array,
     options: { scale?: number } = {},
   ): Promise<SparseMatrix> {
-    return (await operators()).sddmm(this, pattern, a, b, options);
+    return (await this.operators()).sddmm(this, pattern, a, b, options);
   }
 
   /** Packs W for so many columns, to be run many times, without promises or further memory. Throws as spmm() does. */
   async prepare(w: Operand, options: PrepareOptions): Promise<SpmmOperator> {
     return new (await operators()).SpmmOperator(this, w, options);
+  }
+
+  /** As a model's run() does, products wait for a worker that is being replaced. */
+  private async operators(): ReturnType<typeof operators> {
+    await this.recovery;
+    return operators();
   }
 
   /** While a worker that was lost is being replaced: when that is done. `Model.run` waits for it. */
