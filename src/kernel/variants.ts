@@ -16,6 +16,8 @@ export interface Variant {
   readonly lanes: 0 | 8 | 16 | 32;
   /** Output channels of a tile; 0 where it has none. */
   readonly channels: number;
+  /** The module that has it, where not both do. */
+  readonly isa?: 'relaxed';
 }
 
 /** Rows of a family that has no channel tile. */
@@ -29,6 +31,16 @@ const matrix = (op: string, format: Variant['format'], tile: string): Variant =>
   format,
   lanes: 16,
   channels: Number(tile.slice(tile.indexOf('x') + 1)),
+});
+
+/** An int8 product; on u7 activations (`q7spmm`) it needs relaxed SIMD. */
+const int8 = (format: Variant['format'], name: string): Variant => ({
+  name: `i8_${format}_${name}`,
+  op: 'qspmm',
+  format,
+  lanes: 8,
+  channels: format === 'csr' ? 1 : 4,
+  ...(name.startsWith('q7') && { isa: 'relaxed' }),
 });
 
 export const VARIANTS: readonly Variant[] = [
@@ -54,7 +66,10 @@ export const VARIANTS: readonly Variant[] = [
   ...family('conv', 0, 'f32_plain_im2panel f32_plain_rows f32_plain_col2im f32_stem_3x3s2'),
   ...family('pointwise', 0, UNARY.map((kind) => `f32_plain_${kind}`).join(' ')),
   ...family('pointwise', 0, BINARY.map((kind) => `f32_plain_${kind}_row f32_plain_${kind}_splat`).join(' ')),
-  ...family('int8', 8, 'i8_group4_spmm_8x4 i8_dense_spmm_8x4 i8_panels_scales i8_panels_quantize'),
+  int8('dense', 'qspmm_8x4'),
+  int8('group4', 'qspmm_8x4'),
+  int8('csr', 'qspmm_16x1'),
+  ...family('int8', 8, 'i8_panels_range i8_tokens_range i8_panels_quantize i8_tokens_quantize'),
   ...family('sddmm', 0, 'f32_csr_sddmm'),
   ...family('softmax', 0, 'f32_plain_softmax_rows f32_plain_softmax_columns'),
 ];
