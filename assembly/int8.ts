@@ -50,85 +50,83 @@ function groupTile<D>(
     }
     s += 72;
     if (offsetof<D>()) {
-      for (let p = x; s < end; p += 32) {
-        const ww = v128.load_ext<i8>(s);
-        s += 8;
+      for (let p = x; s < end; p += 32, s += 16) {
         const u = v128.load(p), v = v128.load(p, 16);
-        let w = pair<N0>(ww);
+        let w = v128.load32_splat(s);
         a0 = dot(a0, u, w);
         a1 = dot(a1, v, w);
-        w = pair<N1>(ww);
+        w = v128.load32_splat(s, 4);
         b0 = dot(b0, u, w);
         b1 = dot(b1, v, w);
-        w = pair<N2>(ww);
+        w = v128.load32_splat(s, 8);
         c0 = dot(c0, u, w);
         c1 = dot(c1, v, w);
-        w = pair<N3>(ww);
+        w = v128.load32_splat(s, 12);
         d0 = dot(d0, u, w);
         d1 = dot(d1, v, w);
       }
     } else {
       while (s < quads) {
-        const q = load<u64>(s);
-        let i = x + <usize>(<u32>q & 0xffff), j = x + <usize>(<u32>q >> 16);
-        let ww = v128.load_ext<i8>(s, 8);
+        let i = x + <usize>load<u16>(s), j = x + <usize>load<u16>(s, 2);
+        s += 4;
         let x0 = v128.load(i), x1 = v128.load(j);
         let u = low(x0, x1), v = high(x0, x1);
-        let w = pair<N0>(ww);
+        let w = v128.load32_splat(s);
         a0 = dot(a0, u, w);
         a1 = dot(a1, v, w);
-        w = pair<N1>(ww);
+        w = v128.load32_splat(s, 4);
         b0 = dot(b0, u, w);
         b1 = dot(b1, v, w);
         if (!i) break;
-        w = pair<N2>(ww);
+        w = v128.load32_splat(s, 8);
         c0 = dot(c0, u, w);
         c1 = dot(c1, v, w);
-        w = pair<N3>(ww);
+        w = v128.load32_splat(s, 12);
         d0 = dot(d0, u, w);
         d1 = dot(d1, v, w);
-        i = x + <usize>(<u32>(q >> 32) & 0xffff);
-        j = x + <usize>(q >> 48);
+        s += 16;
+        i = x + <usize>load<u16>(s);
+        j = x + <usize>load<u16>(s, 2);
         if (!i) break;
-        ww = v128.load_ext<i8>(s, 16);
+        s += 4;
         x0 = v128.load(i);
         x1 = v128.load(j);
         u = low(x0, x1);
         v = high(x0, x1);
-        w = pair<N0>(ww);
+        w = v128.load32_splat(s);
         a0 = dot(a0, u, w);
         a1 = dot(a1, v, w);
-        w = pair<N1>(ww);
+        w = v128.load32_splat(s, 4);
         b0 = dot(b0, u, w);
         b1 = dot(b1, v, w);
         if (!j) break;
-        w = pair<N2>(ww);
+        w = v128.load32_splat(s, 8);
         c0 = dot(c0, u, w);
         c1 = dot(c1, v, w);
-        w = pair<N3>(ww);
+        w = v128.load32_splat(s, 12);
         d0 = dot(d0, u, w);
         d1 = dot(d1, v, w);
-        s += 24;
+        s += 16;
       }
       if (s < end) {
         const x0 = v128.load(x + <usize>load<u16>(s)), x1 = v128.load(x + <usize>load<u16>(s, 2));
-        const ww = v128.load_ext<i8>(s, 4);
-        s += 12;
+        s += 4;
         const u = low(x0, x1), v = high(x0, x1);
-        let w = pair<N0>(ww);
+        let w = v128.load32_splat(s);
         a0 = dot(a0, u, w);
         a1 = dot(a1, v, w);
-        w = pair<N1>(ww);
+        w = v128.load32_splat(s, 4);
         b0 = dot(b0, u, w);
         b1 = dot(b1, v, w);
-        w = pair<N2>(ww);
+        w = v128.load32_splat(s, 8);
         c0 = dot(c0, u, w);
         c1 = dot(c1, v, w);
-        w = pair<N3>(ww);
+        w = v128.load32_splat(s, 12);
         d0 = dot(d0, u, w);
         d1 = dot(d1, v, w);
       }
     }
+    s = end;
     groupEnd(a0, a1, b0, b1, c0, c1, d0, d1, head, y, yc, rows, kind, live, min, max, zero, table, lanes, sums, stage);
     sums += 128;
     rows -= 4;

@@ -180,9 +180,11 @@ function recordsOf(format: Int8Format, activations: Int8Activations): Records {
   const offset = format !== 'dense' ? 1 : pairs ? 0 : 4;
   const index = (n: number) => (offset ? (2 * n) / offset : 0);
   const short = pairs ? 2 : 4;
-  const long = offset ? short * (c === 1 ? 4 : 2) : 0;
-  const shortBytes = c === 1 && pairs ? 8 : index(short) + short * c;
-  return { long, short, longBytes: index(long) + long * c, shortBytes, offset };
+  const long = offset && !(pairs && c > 1) ? short * (c === 1 ? 4 : 2) : 0;
+  // Weights of i16 kernels are widened when packed, but for the long records of single rows.
+  const shortBytes = index(short) + short * c * (pairs ? 2 : 1);
+  const longBytes = index(long) + long * c * (pairs && c > 1 ? 2 : 1);
+  return { long, short, longBytes, shortBytes, offset };
 }
 
 /**
@@ -294,7 +296,7 @@ export function packInt8(q: Int8Weights, rows: number, cols: number, options: In
   let at = 0;
   plan.forEach(({ row, rows: end, from, lists }, i) => {
     if (i % Math.ceil(rows / channels) === 0) at = segments[i / Math.ceil(rows / channels)].from;
-    const long = head + (lists.long.length / (record.long || 1)) * record.longBytes;
+    const long = head + (lists.long.length / (record.long || 1)) * record.longBytes + (record.long ? 0 : Math.floor(lists.short.length / 4) * 2 * record.shortBytes);
     view.setUint32(at, long, true);
     view.setUint32(at + 4, head + groupBytes(lists, record), true);
     for (let r = row; r < end; r++) {
@@ -326,8 +328,8 @@ export function packInt8(q: Int8Weights, rows: number, cols: number, options: In
         }
       }
     };
-    put(lists.long, record.long || 1, false);
-    put(lists.short, record.short, channels === 1 && !u7);
+    put(lists.long, record.long || 1, !u7 && channels > 1);
+    put(lists.short, record.short, !u7);
   });
   let nonzeros = 0;
   for (const w of weights) if (w) nonzeros++;
@@ -393,7 +395,7 @@ export function unpackInt8(p: PackedInt8): Int8Weights {
   const view = new DataView(p.data.buffer, p.data.byteOffset, p.data.byteLength);
   const channels = p.format === 'csr' ? 1 : 4;
   const record = recordsOf(p.format, p.activations);
-  const wide = channels === 1 && p.activations === 'i16';
+  const wide = p.activations === 'i16';
   for (const { from, to, input } of p.segments) {
     let at = from;
     for (let row = 0; at < to; row += channels) {
@@ -401,14 +403,14 @@ export function unpackInt8(p: PackedInt8): Int8Weights {
       at += 8 + 16 * channels;
       let next = input;
       while (at < end) {
-        const n = at < long ? record.long : record.short;
+        const n = (at < long && record.long) || record.short;
         const inputs: number[] = [];
         for (let m = 0; m < n; m += record.offset || 1) {
           if (record.offset) next = input + view.getUint16(at, true) / ROW_BYTES[p.activations];
           if (record.offset) at += 2;
           for (let j = 0; j < (record.offset || 1); j++) inputs.push(next++);
         }
-        const two = wide && at >= long;
+        const two = wide && (channels > 1 || at >= long);
         for (let m = 0; m < n; m += record.short) {
           for (let r = row; r < row + channels; r++) {
             for (let l = 0; l < record.short; l++) {
