@@ -7,6 +7,7 @@ export * from './depthwise';
 export * from './group';
 export * from './group24';
 export * from './int8';
+export * from './int8quant';
 export * from './layout';
 export * from './pointwise';
 export * from './pool';

@@ -22,7 +22,13 @@ test('kernel names follow the grammar', () => {
 /** Files of assembly/ that are not a family. */
 const SHARED = new Set(['index.ts', 'isa.ts', 'tile.ts', 'math.ts', 'README.md']);
 /** Kernels that are part of another family, in files of their own. */
-const PARTS: Record<string, string> = { stem: 'conv', col2im: 'conv', group24: 'group' };
+const PARTS: Record<string, string> = {
+  stem: 'conv',
+  col2im: 'conv',
+  group24: 'group',
+  int8store: 'int8',
+  int8quant: 'int8',
+};
 /** Families packed by another's file, one for all formats. */
 const PACKED_BY: Record<string, string> = { csr: 'spmm', group: 'spmm' };
 /** Families whose kernels are copies and reshuffles have no packed weights, and no benchmark of their own. */

@@ -1,6 +1,6 @@
 /** One int8 layer for bench/peers/int8.mjs: ours from row-major tokens to row-major outputs, and the ONNX model of the same. */
-import { int8Calls, int8PanelBytes, int8ScaleBytes, quantizeCalls, scaleCalls } from '../../src/kernel/int8.ts';
-import { packTokensCalls, unpackTokensCalls } from '../../src/kernel/layout.ts';
+import { int8Calls, int8Scratch } from '../../src/kernel/int8.ts';
+import { unpackTokensCalls } from '../../src/kernel/layout.ts';
 import { packInt8 } from '../../src/pack/int8.ts';
 import { Tensor } from '../../src/tensor.ts';
 import { model } from '../../test/support/onnx-write.ts';
@@ -22,23 +22,21 @@ export function input(tokens: number, cols: number): Float32Array {
 /** Whole calls: X copied in, quantised (a scale for each token), multiplied, Y copied out. */
 export function ours(isa: Isa, weights: Int8Array, rows: number, cols: number, tokens: number, zeros: number) {
   const m = new Machine(isa);
-  const format = zeros ? 'group4' : 'dense';
-  const packed = packInt8({ weights, scales: new Float32Array(rows).fill(SCALE) }, rows, cols, format);
+  const packed = packInt8({ weights, scales: new Float32Array(rows).fill(SCALE) }, rows, cols, {
+    format: zeros ? 'group4' : 'dense',
+    activations: isa === 'relaxed' ? 'u7' : 'i16',
+    input: { per: 'token', range: 'magnitude' },
+  });
   const at = m.put(packed.data);
-  const panels16 = Math.ceil(tokens / 16);
-  const [xs, ys] = [64 * cols + 64, 64 * rows + 64];
+  const ys = 64 * rows + 64;
   const x = m.alloc(4 * tokens * cols);
   const y = m.alloc(4 * tokens * rows);
-  const f32 = m.alloc(panels16 * xs);
-  const out = m.alloc(panels16 * ys);
-  const io = { scales: m.alloc(int8ScaleBytes(tokens)), panels: m.alloc(int8PanelBytes(cols, tokens)) };
-  const a = { x: f32, xChannelStride: 64, xPanelStride: xs, channels: cols, columns: tokens };
-  const to = { y: out, yPanelStride: ys, yChannelStride: 64, into: 'f32' as const, min: -Infinity, max: Infinity };
+  const out = m.alloc(Math.ceil(tokens / 16) * ys);
+  const need = int8Scratch(packed, tokens);
+  const scratch = m.alloc(need.panels + need.lanes + need.sums);
+  const to = { into: 'f32', y: out, yPanelStride: ys, yChannelStride: 64, min: -Infinity, max: Infinity } as const;
   const run = m.bind([
-    ...packTokensCalls({ x, y: f32, tokens, features: cols, lanes: 16, panelStride: xs }),
-    ...scaleCalls(a, io.scales, 'token'),
-    ...quantizeCalls(a, { ...io, pairs: !zeros }),
-    ...int8Calls(packed, at, { ...io, columns: tokens, ...to }),
+    ...int8Calls(packed, at, { x, xTokenStride: 4 * cols, ...to, columns: tokens, scratch }),
     ...unpackTokensCalls({ x: out, y, tokens, features: rows, lanes: 16, panelStride: ys }),
   ]);
   const [X, Y] = [

@@ -11,6 +11,8 @@ export interface Variant {
   readonly lanes: 0 | 8 | 16 | 32;
   /** Output channels of a tile; 0 where it has none. */
   readonly channels: number;
+  /** The module that has it, where not both do. */
+  readonly isa?: 'relaxed';
 }
 
 /** A matrix kernel: its format and its tile, `<lanes>x<channels>`. */

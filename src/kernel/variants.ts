@@ -7,6 +7,16 @@ export type { Variant };
 const family = (op: string, lanes: Variant['lanes'], names: string): Variant[] =>
   names.split(' ').map((name) => ({ name, op, lanes, channels: 0 }));
 
+/** An int8 product; on u7 activations (`q7spmm`) it needs relaxed SIMD. */
+const int8 = (format: Variant['format'], name: string): Variant => ({
+  name: `i8_${format}_${name}`,
+  op: 'qspmm',
+  format,
+  lanes: 8,
+  channels: format === 'csr' ? 1 : 4,
+  ...(name.startsWith('q7') && { isa: 'relaxed' }),
+});
+
 /**
  * The one table of kernels. A row feeds selection, tests and benchmarks; a test fails when the rows and the exports of the
  * wasm modules differ.
@@ -27,7 +37,10 @@ export const VARIANTS: readonly Variant[] = [
   ...family('conv', 0, 'f32_plain_im2panel f32_plain_rows f32_plain_col2im f32_stem_3x3s2'),
   ...family('pointwise', 0, UNARY.map((kind) => `f32_plain_${kind}`).join(' ')),
   ...family('pointwise', 0, BINARY.map((kind) => `f32_plain_${kind}_row f32_plain_${kind}_splat`).join(' ')),
-  ...family('int8', 8, 'i8_group4_spmm_8x4 i8_dense_spmm_8x4 i8_panels_scales i8_panels_quantize'),
+  int8('dense', 'qspmm_8x4'),
+  int8('group4', 'qspmm_8x4'),
+  int8('csr', 'qspmm_16x1'),
+  ...family('int8', 8, 'i8_panels_range i8_tokens_range i8_panels_quantize i8_tokens_quantize'),
   ...family('sddmm', 0, 'f32_csr_sddmm'),
   ...family('softmax', 0, 'f32_plain_softmax_rows f32_plain_softmax_columns'),
 ];

@@ -5,7 +5,7 @@ import type { Calibrated } from '../kernel/cost.ts';
 import { gemvCalls } from '../kernel/dense.ts';
 import { chooseFew, FEW_TOKENS } from '../kernel/few.ts';
 import type { Kernels } from '../kernel/instance.ts';
-import { int8Calls, int8PanelBytes, int8ScaleBytes, quantizeCalls, scaleCalls } from '../kernel/int8.ts';
+import { int8Calls, int8Scratch } from '../kernel/int8.ts';
 import { packPanelsCalls, packTokensCalls, unpackTokensCalls } from '../kernel/layout.ts';
 import { chooseFormat } from '../kernel/select.ts';
 import { type SpmmIo, spmmCalls } from '../kernel/spmm.ts';
@@ -309,15 +309,14 @@ export class SpmmOperator {
     const { columns } = this;
     const weights = integersOf(w);
     const format = groupedInt8(weights.weights, rows, cols) ? 'group4' : 'dense';
-    const packed = packInt8(weights, rows, cols, format, bias);
-    const x = { x: io.x, xChannelStride: 4 * LANES, xPanelStride: io.xPanelStride, channels: cols, columns };
-    const scales = this.alloc(int8ScaleBytes(columns));
-    const panels = this.alloc(int8PanelBytes(cols, columns));
-    const calls = [
-      ...scaleCalls(x, scales, 'token'),
-      ...quantizeCalls(x, { scales, panels, pairs: format === 'dense' }),
-      ...int8Calls(packed, this.put(packed), { ...io, ...limits, panels, scales, columns, into: 'f32' }),
-    ];
+    const input = { per: 'token', range: 'magnitude' } as const;
+    const packed = packInt8(weights, rows, cols, { format, activations: 'i16', input, bias });
+    const need = int8Scratch(packed, columns);
+    const scratch = this.alloc(need.panels + need.lanes + need.sums);
+    const from = { x: io.x, xChannelStride: 4 * LANES, xPanelStride: io.xPanelStride };
+    const { y, yPanelStride, yChannelStride } = io;
+    const to = { into: 'f32', y, yPanelStride, yChannelStride, ...limits } as const;
+    const calls = int8Calls(packed, this.put(packed), { ...from, ...to, columns, scratch });
     return { kernel: packed.kernel, format, weightBytes: packed.bytes, calls };
   }
 }
