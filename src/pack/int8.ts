@@ -15,7 +15,7 @@
  *     i16 csr       8, 2 (weights i16)                     [8]
  *     i16 group4    4, 2                                   [2 pairs][4][2]
  *     i16 dense     -, 2 (no offsets)                      -
- *     u7 csr        16, 4                                  [4 quads][4]
+ *     u7 csr        8, 4                                   [2 quads][4]
  *     u7 group4     8, 4                                   [2 quads][4][4]
  *     u7 dense      8, 4 (offsets of quads)                [2 quads][4][4]
  *
@@ -180,7 +180,8 @@ function recordsOf(format: Int8Format, activations: Int8Activations): Records {
   const offset = format !== 'dense' ? 1 : pairs ? 0 : 4;
   const index = (n: number) => (offset ? (2 * n) / offset : 0);
   const short = pairs ? 2 : 4;
-  const long = offset && !(pairs && c > 1) ? short * (c === 1 ? 4 : 2) : 0;
+  // Two quads together; of single rows four pairs; else none longer.
+  const long = pairs ? (c === 1 ? 8 : 0) : 8;
   // Weights of i16 kernels are widened when packed, but for the long records of single rows.
   const shortBytes = index(short) + short * c * (pairs ? 2 : 1);
   const longBytes = index(long) + long * c * (pairs && c > 1 ? 2 : 1);
