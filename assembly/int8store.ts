@@ -94,12 +94,11 @@ function finish(
   return a < b ? a : b;
 }
 
-/** Output R of a group whose header is at s, eight live columns, to f32. */
+/** Sums of output R of a group whose header is at s to reals; t: scales of the columns. */
 // @ts-expect-error: decorator
-@inline function whole<R>(y: usize, s: usize, a: v128, b: v128, t: v128, u: v128, lo: v128, hi: v128): void {
+@inline function open<R>(s: usize, a: v128, t: v128): v128 {
   const w = v128.load32_splat(s + (offsetof<R>() << 2), 24), more = v128.load32_splat(s + (offsetof<R>() << 2), 40);
-  v128.store(y, real(a, f32x4.mul(w, t), more, lo, hi));
-  v128.store(y, real(b, f32x4.mul(w, u), more, lo, hi), 16);
+  return f32x4.add(f32x4.mul(f32x4.convert_i32x4_s(a), f32x4.mul(w, t)), more);
 }
 
 /** The sums of one output less weight sum x zero point. */
@@ -124,7 +123,6 @@ function finish(
     v128.store(sums, d0, 96);
     v128.store(sums, d1, 112);
   } else if (kind == F32 && live == 8 && rows > 3) {
-    const lo = f32x4.splat(min), hi = f32x4.splat(max);
     if (stage & ZEROS) {
       const z0 = v128.load(lanes, 32), z1 = v128.load(lanes, 48);
       a0 = less<N0>(head, a0, z0);
@@ -137,11 +135,34 @@ function finish(
       d1 = less<N3>(head, d1, z1);
     }
     const t = v128.load(lanes), u = v128.load(lanes, 16);
-    const yb = y + yc, yd = yb + yc;
-    whole<N0>(y, head, a0, a1, t, u, lo, hi);
-    whole<N1>(yb, head, b0, b1, t, u, lo, hi);
-    whole<N2>(yd, head, c0, c1, t, u, lo, hi);
-    whole<N3>(yd + yc, head, d0, d1, t, u, lo, hi);
+    a0 = open<N0>(head, a0, t);
+    a1 = open<N0>(head, a1, u);
+    b0 = open<N1>(head, b0, t);
+    b1 = open<N1>(head, b1, u);
+    c0 = open<N2>(head, c0, t);
+    c1 = open<N2>(head, c1, u);
+    d0 = open<N3>(head, d0, t);
+    d1 = open<N3>(head, d1, u);
+    if (min > <f32>-Infinity || max < <f32>Infinity) {
+      const lo = f32x4.splat(min), hi = f32x4.splat(max);
+      a0 = clamp(a0, lo, hi);
+      a1 = clamp(a1, lo, hi);
+      b0 = clamp(b0, lo, hi);
+      b1 = clamp(b1, lo, hi);
+      c0 = clamp(c0, lo, hi);
+      c1 = clamp(c1, lo, hi);
+      d0 = clamp(d0, lo, hi);
+      d1 = clamp(d1, lo, hi);
+    }
+    v128.store(y, a0);
+    v128.store(y, a1, 16);
+    const yb = y + yc, yd = yb + yc, ye = yd + yc;
+    v128.store(yb, b0);
+    v128.store(yb, b1, 16);
+    v128.store(yd, c0);
+    v128.store(yd, c1, 16);
+    v128.store(ye, d0);
+    v128.store(ye, d1, 16);
   } else {
     let to = y;
     for (let r = min_i32(rows, 4); r > 0; r--) {

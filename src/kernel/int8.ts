@@ -169,3 +169,22 @@ export function int8Table(f: (x: number) => number, from: Affine, to: Affine, in
   }
   return table;
 }
+
+/**
+ * Whether groups of 4 are faster than dense: a dense pair, with neither offsets nor interleaving, takes 0.82 of a sparse one's
+ * time (bench int8).
+ */
+export function groupedInt8(weights: Int8Array, rows: number, cols: number): boolean {
+  let inputs = 0;
+  for (let r = 0; r < rows; r += 4) {
+    const end = Math.min(rows, r + 4);
+    for (let k = 0; k < cols; k++) {
+      for (let j = r; j < end; j++) {
+        if (weights[j * cols + k] === 0) continue;
+        inputs++;
+        break;
+      }
+    }
+  }
+  return inputs < 0.82 * Math.ceil(rows / 4) * cols;
+}

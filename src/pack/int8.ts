@@ -15,7 +15,7 @@
  *     i16 csr       8, 2 (weights i16)                     [8]
  *     i16 group4    4, 2                                   [2 pairs][4][2]
  *     i16 dense     -, 2 (no offsets)                      -
- *     u7 csr        16, 4                                  [4 quads][4]
+ *     u7 csr        8, 4                                   [2 quads][4]
  *     u7 group4     8, 4                                   [2 quads][4][4]
  *     u7 dense      8, 4 (offsets of quads)                [2 quads][4][4]
  *
@@ -180,7 +180,8 @@ function recordsOf(format: Int8Format, activations: Int8Activations): Records {
   const offset = format !== 'dense' ? 1 : pairs ? 0 : 4;
   const index = (n: number) => (offset ? (2 * n) / offset : 0);
   const short = pairs ? 2 : 4;
-  const long = offset && !(pairs && c > 1) ? short * (c === 1 ? 4 : 2) : 0;
+  // Two quads together; of single rows four pairs; else none longer.
+  const long = pairs ? (c === 1 ? 8 : 0) : 8;
   // Weights of i16 kernels are widened when packed, but for the long records of single rows.
   const shortBytes = index(short) + short * c * (pairs ? 2 : 1);
   const longBytes = index(long) + long * c * (pairs && c > 1 ? 2 : 1);
@@ -427,23 +428,4 @@ export function unpackInt8(p: PackedInt8): Int8Weights {
     }
   }
   return { weights, scales: p.scales.slice() };
-}
-
-/**
- * Whether groups of 4 are faster than dense: a dense pair, with neither offsets nor interleaving, takes 0.82 of a sparse one's
- * time (bench int8).
- */
-export function groupedInt8(weights: Int8Array, rows: number, cols: number): boolean {
-  let inputs = 0;
-  for (let r = 0; r < rows; r += 4) {
-    const end = Math.min(rows, r + 4);
-    for (let k = 0; k < cols; k++) {
-      for (let j = r; j < end; j++) {
-        if (weights[j * cols + k] === 0) continue;
-        inputs++;
-        break;
-      }
-    }
-  }
-  return inputs < 0.82 * Math.ceil(rows / 4) * cols;
 }

@@ -1,0 +1,2 @@
+// What only the relaxed module exports: kernels of instructions that simd128 lacks.
+export * from './int8relaxed';
