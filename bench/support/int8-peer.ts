@@ -24,7 +24,7 @@ export function ours(isa: Isa, weights: Int8Array, rows: number, cols: number, t
   const m = new Machine(isa);
   const packed = packInt8({ weights, scales: new Float32Array(rows).fill(SCALE) }, rows, cols, {
     format: zeros ? 'group4' : 'dense',
-    activations: 'i16',
+    activations: isa === 'relaxed' ? 'u7' : 'i16',
     input: { per: 'token', range: 'magnitude' },
   });
   const at = m.put(packed.data);
