@@ -3,6 +3,7 @@
  * plus low rank (Sparse-IFT's doped layers), 2:4 plus block sums (AST's SLoRB). What lies between never leaves the engine's memory.
  */
 import { ArgumentRangeError, ArgumentTypeError } from '../errors.ts';
+import { checkArray } from './arguments.ts';
 import { SparseMatrix } from './matrix.ts';
 import type { DenseMatrix } from './types.ts';
 
@@ -11,7 +12,7 @@ export type Operand = SparseMatrix | DenseMatrix | Composite;
 
 type Kind = 'product' | 'sum' | 'diagonal';
 
-/** A matrix [rows][cols] made of others; immutable, and as large as its parts. */
+/** A matrix [rows][cols] made of others; immutable, and as large as its parts. Dense parts are copied. */
 export class Composite {
   readonly rows: number;
   readonly cols: number;
@@ -21,7 +22,7 @@ export class Composite {
 
   private constructor(kind: Kind, parts: readonly Operand[], rows: number, cols: number) {
     this.kind = kind;
-    this.parts = Object.freeze([...parts]);
+    this.parts = Object.freeze(parts);
     this.rows = rows;
     this.cols = cols;
   }
@@ -30,8 +31,8 @@ export class Composite {
    * parts[0] parts[1] …: y = parts[0] (parts[1] (… x)).
    * @throws ArgumentRangeError where one does not fit the next
    */
-  static product(...parts: Operand[]): Composite {
-    checkParts(parts);
+  static product(...given: Operand[]): Composite {
+    const parts = copyParts(given);
     for (let i = 1; i < parts.length; i++) {
       if (parts[i].rows !== parts[i - 1].cols) {
         throw new ArgumentRangeError(`parts[${i}]`, `${parts[i - 1].cols} rows`, parts[i].rows);
@@ -44,8 +45,8 @@ export class Composite {
    * parts[0] + parts[1] + …
    * @throws ArgumentRangeError unless all are of one size
    */
-  static sum(...parts: Operand[]): Composite {
-    checkParts(parts);
+  static sum(...given: Operand[]): Composite {
+    const parts = copyParts(given);
     const { rows, cols } = parts[0];
     parts.forEach((p, i) => {
       if (p.rows !== rows || p.cols !== cols) {
@@ -56,8 +57,8 @@ export class Composite {
   }
 
   /** Block-diagonal: part i maps its share of the inputs, in order, to its share of the outputs. */
-  static diagonal(...parts: Operand[]): Composite {
-    checkParts(parts);
+  static diagonal(...given: Operand[]): Composite {
+    const parts = copyParts(given);
     const sum = (of: 'rows' | 'cols') => parts.reduce((n, p) => n + p[of], 0);
     return new Composite('diagonal', parts, sum('rows'), sum('cols'));
   }
@@ -82,15 +83,15 @@ export class Composite {
    * @param b [rows][ceil(cols / group)]
    */
   static slorb(w: Operand, b: Operand, group = 64): Composite {
-    checkParts([w, b]);
+    const { cols } = readOperand(w, 'w');
     if (!Number.isInteger(group) || group < 1) throw new ArgumentRangeError('group', 'an integer >= 1', group);
-    const sums = Math.ceil(w.cols / group);
+    const sums = Math.ceil(cols / group);
     const p = SparseMatrix.fromCSR({
       rows: sums,
-      cols: w.cols,
-      rowPointers: Uint32Array.from({ length: sums + 1 }, (_, i) => Math.min(i * group, w.cols)),
-      columnIndices: Uint32Array.from({ length: w.cols }, (_, i) => i),
-      values: new Float32Array(w.cols).fill(1),
+      cols,
+      rowPointers: Uint32Array.from({ length: sums + 1 }, (_, i) => Math.min(i * group, cols)),
+      columnIndices: Uint32Array.from({ length: cols }, (_, i) => i),
+      values: new Float32Array(cols).fill(1),
     });
     return Composite.sum(w, Composite.product(b, p));
   }
@@ -101,11 +102,28 @@ export class Composite {
   }
 }
 
-function checkParts(parts: readonly Operand[]): void {
+/**
+ * The operand; of a dense matrix, its sizes and data as they are now.
+ * @throws ArgumentTypeError, ArgumentRangeError unless it is a matrix
+ */
+export function readOperand(w: Operand, name: string): Operand {
+  if (w instanceof SparseMatrix || w instanceof Composite) return w;
+  if (typeof w !== 'object' || w === null)
+    throw new ArgumentTypeError(name, 'a SparseMatrix, a Composite or { data, rows, cols }', w);
+  const { data, rows, cols } = w;
+  for (const [key, n] of Object.entries({ rows, cols })) {
+    if (!Number.isInteger(n) || n < 0) throw new ArgumentRangeError(`${name}.${key}`, 'an integer >= 0', n);
+  }
+  checkArray(`${name}.data`, data, rows * cols);
+  return { data, rows, cols };
+}
+
+/** Parts that nobody can change any more: a part that grew would write past the memory planned for it. */
+function copyParts(parts: readonly Operand[]): Operand[] {
   if (!parts.length) throw new ArgumentRangeError('parts', 'at least one', parts);
-  parts.forEach((p, i) => {
-    const ok = p instanceof SparseMatrix || p instanceof Composite || (p as DenseMatrix)?.data instanceof Float32Array;
-    if (!ok) throw new ArgumentTypeError(`parts[${i}]`, 'a SparseMatrix, a Composite or { data, rows, cols }', p);
+  return parts.map((part, i) => {
+    const own = readOperand(part, `parts[${i}]`);
+    return 'data' in own ? Object.freeze({ ...own, data: own.data.slice() }) : own;
   });
 }
 

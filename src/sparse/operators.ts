@@ -1,5 +1,5 @@
 /** Products with sparse matrices for people who bring their own graph. */
-import { ArgumentRangeError, ArgumentTypeError, DisposedError } from '../errors.ts';
+import { ArgumentRangeError, DisposedError } from '../errors.ts';
 import type { KernelCall } from '../kernel/call.ts';
 import type { Calibrated } from '../kernel/cost.ts';
 import { gemvCalls } from '../kernel/dense.ts';
@@ -16,8 +16,8 @@ import { packGemv } from '../pack/dense.ts';
 import { type Int8Weights, packInt8 } from '../pack/int8.ts';
 import { packSpmm } from '../pack/spmm.ts';
 import { packSpmv } from '../pack/spmv.ts';
-import { checkArray } from './arguments.ts';
-import { Composite, type Operand } from './composite.ts';
+import { checkApart, checkArray, kept } from './arguments.ts';
+import { Composite, type Operand, readOperand } from './composite.ts';
 import { partsOf, SparseMatrix } from './matrix.ts';
 import type { DenseMatrix } from './types.ts';
 
@@ -94,16 +94,12 @@ export class SpmmOperator {
   /** @internal Made by Engine.prepare. */
   constructor(host: OperatorHost, w: Operand, options: PrepareOptions) {
     host.check();
-    const { rows, cols } = sizesOf(w);
-    const {
-      columns,
-      layout = 'features',
-      bias,
-      min = -Infinity,
-      max = Infinity,
-      activations = 'float32',
-    } = options ?? {};
-    checkOptions(rows, columns, layout, bias, min, max);
+    w = readOperand(w, 'w');
+    if ('data' in w) w = { ...w, data: kept(host.arena, w.data) };
+    const { rows, cols } = w;
+    const { columns, layout = 'features', min = -Infinity, max = Infinity, activations = 'float32' } = options ?? {};
+    checkOptions(rows, columns, layout, options?.bias, min, max);
+    const bias = options.bias && kept(host.arena, options.bias);
     checkActivations(activations, w);
     this.int8 = activations === 'int8';
     this.host = host;
@@ -163,8 +159,7 @@ export class SpmmOperator {
     checkArray('x', x, this.cols * this.columns);
     if (out !== undefined) {
       checkArray('out', out, this.rows * this.columns);
-      const overlap = out.byteOffset < x.byteOffset + x.byteLength && x.byteOffset < out.byteOffset + out.byteLength;
-      if (out.buffer === x.buffer && overlap) throw new ArgumentRangeError('out', 'memory that x does not use', out);
+      checkApart(x, out);
     }
     this.input.set(x);
     this.host.guard(this.work);
@@ -294,7 +289,7 @@ export class SpmmOperator {
     limits: Limits,
     add: boolean,
   ): Product {
-    const { rows, cols } = sizesOf(w);
+    const { rows, cols } = w;
     if (this.int8) return this.integers(w as SparseMatrix, io, bias, limits);
     const dense = w instanceof SparseMatrix ? w.toDense() : w.data;
     const choice = chooseFormat(this.host, 'all', dense, rows, cols, this.columns);
@@ -329,13 +324,15 @@ export function spmm(
   options: SpmmOptions & { columns?: number; out?: Float32Array } = {},
 ): Float32Array {
   host.check();
-  const { cols } = sizesOf(w);
+  const { cols } = readOperand(w, 'w');
   checkArray('x', x);
   const columns = options.columns ?? (cols ? x.length / cols : 0);
   if (!Number.isInteger(columns)) throw new ArgumentRangeError('x', `a multiple of ${cols} values`, x);
+  if (options.out) checkApart(x, options.out);
+  const own = kept(host.arena, x);
   const operator = new SpmmOperator(host, w, { ...options, columns });
   try {
-    return operator.run(x, options.out);
+    return operator.run(own, options.out);
   } finally {
     operator.dispose();
   }
@@ -358,22 +355,6 @@ function checkActivations(activations: string, w: Operand): void {
   if (activations === 'int8' && !(w instanceof SparseMatrix && w.dtype === 'int8')) {
     throw new ArgumentRangeError('activations', 'float32, unless w is a SparseMatrix of dtype int8', activations);
   }
-}
-
-/** @throws ArgumentTypeError, ArgumentRangeError unless `w` is a matrix */
-function sizesOf(w: Operand): { rows: number; cols: number } {
-  if (w instanceof SparseMatrix || w instanceof Composite) return w;
-  if (typeof w !== 'object' || w === null)
-    throw new ArgumentTypeError('w', 'a SparseMatrix, a Composite or { data, rows, cols }', w);
-  const { rows, cols } = w;
-  for (const [name, n] of [
-    ['w.rows', rows],
-    ['w.cols', cols],
-  ] as const) {
-    if (!Number.isInteger(n) || n < 0) throw new ArgumentRangeError(name, 'an integer >= 0', n);
-  }
-  checkArray('w.data', w.data, rows * cols);
-  return { rows, cols };
 }
 
 function checkOptions(

@@ -2,7 +2,7 @@
 import { ArgumentRangeError } from '../errors.ts';
 import { sddmmCalls } from '../kernel/sddmm.ts';
 import { packPattern } from '../pack/sddmm.ts';
-import { checkArray } from './arguments.ts';
+import { checkArray, kept } from './arguments.ts';
 import { Bsr } from './bsr.ts';
 import { Csr } from './csr.ts';
 import { fromParts, partsOf, type SparseMatrix } from './matrix.ts';
@@ -30,6 +30,8 @@ export function sddmm(
     throw new ArgumentRangeError(rows ? 'a' : 'b', `a multiple of ${rows || cols} values`, rows ? a : b);
   checkArray('a', a, rows * d);
   checkArray('b', b, cols * d);
+  a = kept(host.arena, a);
+  b = kept(host.arena, b);
   if (typeof scale !== 'number' || Number.isNaN(scale)) throw new ArgumentRangeError('scale', 'a number', scale);
   const places = given instanceof Csr || given instanceof Bsr ? given : Csr.from(pattern.toCSR());
   const { pointers, columns, slots } = rowLists(places);
