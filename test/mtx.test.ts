@@ -2,7 +2,13 @@
 import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { ArgumentRangeError, ArgumentTypeError, FileFormatError, SparseMatrix } from '../src/index.ts';
+import {
+  ArgumentRangeError,
+  ArgumentTypeError,
+  FileFormatError,
+  SparseFormatError,
+  SparseMatrix,
+} from '../src/index.ts';
 import { type MtxArray, type MtxCoordinate, readMtx, writeMtx } from '../src/mtx/index.ts';
 import { randf } from './support/kernels.ts';
 
@@ -202,6 +208,25 @@ describe('written', () => {
     expect(() => writeMtx(m, { symmetry: 'symmetric' })).toThrow(/not square/);
     expect(() => writeMtx(m, { field: 'complex' as never })).toThrow(/"field"/);
     expect(() => writeMtx(null as never)).toThrow(ArgumentTypeError);
+    const csr = { rows: 2, cols: 2, rowPointers: [0, 1, 2], columnIndices: [0, 1], values: [1, 2] };
+    const coo = { rows: 2, cols: 2, rowIndices: [0, 1], columnIndices: [0, 1], values: [1, 2] };
+    const malformed = [
+      { ...csr, rowPointers: [0, 9, 2] },
+      { ...csr, columnIndices: [0, 7] },
+      { ...coo, rowIndices: ['0', 1] as never },
+      { ...coo, values: ['x', 1] as never },
+      { data: ['x'] as never, rows: 1, cols: 1 },
+    ];
+    for (const bad of malformed) expect(() => writeMtx(bad)).toThrow(SparseFormatError);
+    for (const no of [{}, SparseMatrix.fromCSR(csr), { ...csr, block: [1, 1] }]) {
+      expect(() => writeMtx(no as never)).toThrow(ArgumentTypeError);
+    }
     expect(() => readMtx(5 as never)).toThrow(ArgumentTypeError);
   });
+});
+
+test('a few bytes that claim 2^31 rows read, and make no matrix', () => {
+  const m = coordinate('%%MatrixMarket matrix coordinate real general\n2147483647 1 1\n1 1 1\n');
+  expect(m.rows).toBe(2 ** 31 - 1);
+  expect(() => SparseMatrix.fromCOO(m)).toThrow(/rows: expected an integer from 0 to 67108863/);
 });

@@ -3,7 +3,14 @@ import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { halfToNumber } from '../src/half.ts';
-import { ArgumentTypeError, FileFormatError, SparseMatrix, Tensor } from '../src/index.ts';
+import {
+  ArgumentTypeError,
+  FileFormatError,
+  SparseFormatError,
+  SparseMatrix,
+  Tensor,
+  UnsupportedError,
+} from '../src/index.ts';
 import {
   type NpyArray,
   readNpy,
@@ -200,6 +207,24 @@ describe('archives', () => {
     await fc.assert(property, { numRuns: 1000 });
   });
 
+  test('a runtime without raw deflate says so, whatever the file', async () => {
+    const { DecompressionStream, CompressionStream } = globalThis;
+    const old = class {
+      constructor(format: string) {
+        if (format === 'deflate-raw') throw new TypeError(`${format} is not supported`);
+      }
+    };
+    Object.assign(globalThis, { DecompressionStream: old, CompressionStream: undefined });
+    try {
+      await expect(readNpz(bytes('deflated.npz'))).rejects.toThrow(UnsupportedError);
+      await expect(writeNpz({}, { compress: true })).resolves.toBeInstanceOf(Uint8Array);
+      await expect(writeNpz({ a: new Tensor('bool', [1]) }, { compress: true })).rejects.toThrow(UnsupportedError);
+      expect((await readNpz(bytes('stored.npz'))).size).toBe(2);
+    } finally {
+      Object.assign(globalThis, { DecompressionStream, CompressionStream });
+    }
+  });
+
   test('CRC-32 has its check value', () => {
     expect(crc32(new TextEncoder().encode('123456789'))).toBe(0xcbf43926);
   });
@@ -249,6 +274,21 @@ describe('sparse matrices', () => {
     await expect(writeSparseNpz(ragged)).rejects.toThrow(/whole blocks of 2x1/);
     const csr = SparseMatrix.fromDense(dense, 6, 8).toCSR();
     await expect(writeSparseNpz({ ...csr, values: [1] })).rejects.toThrow(RangeError);
+    // SciPy does not look at what it loads.
+    const coo = { rows: 2, cols: 3, rowIndices: [0, 1], columnIndices: [2, 0], values: [1, 2] };
+    const malformed = [
+      { ...csr, columnIndices: csr.columnIndices.map((c) => c + 8) },
+      { ...csr, columnIndices: Int32Array.from(csr.columnIndices, (c) => -c) },
+      { ...csr, rowPointers: csr.rowPointers.slice(1) },
+      { ...csr, rows: 2 ** 31 },
+      { ...coo, rowIndices: [0, 2] },
+      { ...coo, columnIndices: [2.5, 0] },
+      { ...coo, values: [1, '2'] as never },
+    ];
+    for (const m of malformed) await expect(writeSparseNpz(m)).rejects.toThrow(SparseFormatError);
+    for (const m of [{}, null, SparseMatrix.fromCSR(csr)]) {
+      await expect(writeSparseNpz(m as never)).rejects.toThrow(/"matrix" expected a CSR, BSR or COO/);
+    }
   });
 
   test('malformed structures are refused', async () => {
@@ -273,6 +313,8 @@ describe('sparse matrices', () => {
       ['csr', { indptr: ints(0, 5, 2) }, /ascending numbers up to 2/],
       ['csr', { data: new Tensor('float32', [1]) }, /data: expected 2 values/],
       ['csr', { shape: ints(2) }, /2 dimensions/],
+      ['csr', { shape: ints(2, -3) }, /shape: expected sizes up to \d+, got 2x-3/],
+      ['csc', { shape: new Tensor('int64', [2n ** 40n, 2n]) }, /shape: expected sizes up to \d+, got 1099511627776x2/],
       ['csr', { indices: new Tensor('float32', [1, 0]) }, /int32 or int64/],
       ['csc', { indptr: ints(0, 1, 1, 2), indices: ints(1, 2) }, /rows from 0 to 1, got 2/],
       ['bsr', { data: new Tensor('float32', [1, 2], [2, 1]) }, /data: expected \[2, r, c\]/],

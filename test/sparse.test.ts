@@ -2,7 +2,9 @@
 import fc from 'fast-check';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { Engine, SparseFormatError, SparseMatrix, type SparseOptions } from '../src/index.ts';
+import { MAX_COLS } from '../src/pack/spmm.ts';
 import { referenceQuantized, referenceRange, referenceSums } from '../src/reference/int8.ts';
+import { MAX_SIZE } from '../src/sparse/check.ts';
 import { ISAS, randf, rng } from './support/kernels.ts';
 import { expectClose, tolerance } from './support/spmm.ts';
 
@@ -213,8 +215,12 @@ test('entries that are zero stay stored in CSR, and toCSR keeps them', () => {
   });
 });
 
+test('the largest matrix is the largest that a kernel takes', () => {
+  expect(MAX_SIZE).toBe(MAX_COLS);
+});
+
 test('a matrix whose dense form would fit nowhere', () => {
-  const size = 2 ** 26;
+  const size = 2 ** 26 - 1;
   const m = SparseMatrix.fromCOO({
     rows: 2,
     cols: size,
@@ -303,6 +309,8 @@ describe('malformed structures', () => {
     expect(() => SparseMatrix.fromCSR({ ...csr, columnIndices: [6, 1, 0, 3, 7] })).toThrow(/ascending, unique/);
     expect(() => SparseMatrix.fromCSR({ ...csr, columnIndices: [1, 1, 0, 3, 7] })).toThrow(/ascending, unique/);
     for (const [rows, cols] of [
+      [2 ** 26, 0],
+      [0, 2 ** 26],
       [2 ** 31, 1],
       [1, 2 ** 32],
       [2 ** 53, 1],

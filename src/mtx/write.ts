@@ -1,5 +1,7 @@
 /** Writes MatrixMarket files; see read.ts. */
 import { ArgumentRangeError, ArgumentTypeError } from '../errors.ts';
+import { checkNumbers, checkSize } from '../sparse/check.ts';
+import { readStructure } from '../sparse/structure.ts';
 import type { CooMatrix, CsrMatrix } from '../sparse/types.ts';
 import type { MtxField, MtxSymmetry } from './read.ts';
 
@@ -22,7 +24,7 @@ interface Dense {
 /**
  * The text of a MatrixMarket file: an array for a dense matrix, coordinates for the others (e.g. `SparseMatrix.toCSR()`).
  * Values come back exactly; those of a Float32Array take 9 digits at most, others 17.
- * @throws ArgumentTypeError, ArgumentRangeError when the matrix is not as the options say
+ * @throws SparseFormatError where it is malformed; ArgumentTypeError, ArgumentRangeError when it is not as the options say
  */
 export function writeMtx(matrix: CsrMatrix | CooMatrix | Dense, options: MtxOptions = {}): string {
   const { field = 'real', symmetry = 'general', comment } = options;
@@ -80,7 +82,9 @@ function denseLines(
   text: (v: number) => string,
   lines: string[],
 ): void {
-  if (data.length !== rows * cols) throw new ArgumentRangeError('matrix.data', `${rows} * ${cols} values`, data);
+  checkSize(rows, cols);
+  if (data?.length !== rows * cols) throw new ArgumentRangeError('matrix.data', `${rows} * ${cols} values`, data);
+  checkNumbers(data, 'data', data.length);
   lines.push(`${rows} ${cols}`);
   for (let c = 0; c < cols; c++) {
     for (let r = 0; r < rows; r++) {
@@ -100,18 +104,19 @@ function coordinateLines(
   text: ((v: number) => string) | undefined,
   lines: string[],
 ): void {
-  const { rows, cols, columnIndices, values } = matrix;
+  const structure = readStructure(matrix);
+  const { columnIndices } = structure;
+  const { rows, cols, values } = matrix;
   const n = columnIndices.length;
-  const rowIndices = 'rowIndices' in matrix ? matrix.rowIndices : expand(matrix.rowPointers, n);
-  if (rowIndices.length !== n || values.length !== n)
-    throw new ArgumentRangeError('matrix.values', `${n} values`, values);
+  if (structure.format === 'bsr') throw new ArgumentTypeError('matrix', 'CSR, COO or dense', matrix);
+  const rowIndices = structure.format === 'coo' ? structure.rowIndices : expand(structure.rowPointers, n);
+  if (values?.length !== n) throw new ArgumentRangeError('matrix.values', `${n} values`, values);
+  checkNumbers(values, 'values', n);
   const at = symmetry === 'general' ? undefined : new Map<number, number>();
   for (let i = 0; at && i < n; i++) at.set(rowIndices[i] * cols + columnIndices[i], values[i]);
   const entries: string[] = [];
   for (let i = 0; i < n; i++) {
     const [r, c] = [rowIndices[i], columnIndices[i]];
-    if (!(r >= 0 && r < rows && c >= 0 && c < cols))
-      throw new ArgumentRangeError('matrix', `places in ${rows}x${cols}`, [r, c]);
     if (at) {
       mirrored(values[i], at.get(c * cols + r) ?? 0, r, c, symmetry);
       if (r < c || (r === c && symmetry === 'skew-symmetric')) continue;

@@ -3,8 +3,10 @@
  *
  *     csr, csc, bsr    indices, indptr        coo    row, col
  */
-import { ArgumentRangeError, ArgumentTypeError, FileFormatError } from '../errors.ts';
+import { ArgumentRangeError, FileFormatError } from '../errors.ts';
 import { halfToNumber } from '../half.ts';
+import { checkNumbers, MAX_SIZE } from '../sparse/check.ts';
+import { readStructure } from '../sparse/structure.ts';
 import type { BsrMatrix, CooMatrix, CsrMatrix } from '../sparse/types.ts';
 import { type NpzOptions, readContents } from './archive.ts';
 import { type NpyArray, type NpyContent, writeNpy, writeText } from './array.ts';
@@ -35,6 +37,8 @@ export async function readSparseNpz(
   const shape = integers(members, 'shape');
   if (shape.length !== 2) fail(`shape: expected 2 dimensions, got ${shape.length}`);
   const [rows, cols] = shape;
+  for (const n of shape)
+    if (!(n >= 0 && n <= MAX_SIZE)) fail(`shape: expected sizes up to ${MAX_SIZE}, got ${rows}x${cols}`);
   const data = arrayOf(members, 'data');
   const values = numbersOf(data);
   if (format === 'coo') {
@@ -80,35 +84,33 @@ export async function readSparseNpz(
  * The bytes of a .npz file that `scipy.sparse.load_npz` reads: csr, bsr, or coo, whatever comes.
  * @param matrix e.g. `SparseMatrix.toCSR()`; values are written as float32 unless they are a Float64Array
  * @param options compress: deflated; SciPy's default, and ours
- * @throws ArgumentTypeError, ArgumentRangeError; also for blocks that reach over the edge, which SciPy has not
+ * @throws SparseFormatError where it is malformed; ArgumentTypeError, ArgumentRangeError; also for blocks that reach over the
+ *   edge, which SciPy has not
  */
 export async function writeSparseNpz(
   matrix: CsrMatrix | BsrMatrix | CooMatrix,
   options: { compress?: boolean } = {},
 ): Promise<Uint8Array> {
-  if (typeof matrix !== 'object' || matrix === null) throw new ArgumentTypeError('matrix', 'a matrix', matrix);
-  const { rows, cols, values, columnIndices } = matrix;
+  const structure = readStructure(matrix);
+  const { format, columnIndices } = structure;
+  const { rows, cols, values } = matrix;
   const n = columnIndices.length;
-  const block = 'block' in matrix ? matrix.block : [1, 1];
+  const block = format === 'bsr' ? structure.block : [1, 1];
   if (rows % block[0] || cols % block[1]) {
-    throw new ArgumentRangeError(
-      'matrix',
-      `${rows}x${cols} to be whole blocks of ${block.join('x')}, as SciPy has them`,
-      matrix,
-    );
+    const expected = `${rows}x${cols} to be whole blocks of ${block.join('x')}, as SciPy has them`;
+    throw new ArgumentRangeError('matrix', expected, matrix);
   }
-  if (values.length !== n * block[0] * block[1]) {
+  if (values?.length !== n * block[0] * block[1]) {
     throw new ArgumentRangeError('matrix.values', `${n * block[0] * block[1]} values`, values);
   }
+  checkNumbers(values, 'values', values.length);
   const type = values instanceof Float64Array ? 'float64' : 'float32';
   const data = type === 'float64' ? Float64Array.from(values) : Float32Array.from(values);
-  const format = 'block' in matrix ? 'bsr' : 'rowPointers' in matrix ? 'csr' : 'coo';
   const ints = (a: ArrayLike<number>): Uint8Array =>
     writeNpy({ type: 'int32', data: Int32Array.from(a), dims: [a.length] });
   const members = new Map<string, Uint8Array>();
-  if ('rowPointers' in matrix) {
-    members.set('indices.npy', ints(columnIndices)).set('indptr.npy', ints(matrix.rowPointers));
-  } else members.set('row.npy', ints(matrix.rowIndices)).set('col.npy', ints(columnIndices));
+  if (format === 'coo') members.set('row.npy', ints(structure.rowIndices)).set('col.npy', ints(columnIndices));
+  else members.set('indices.npy', ints(columnIndices)).set('indptr.npy', ints(structure.rowPointers));
   members.set('format.npy', writeText(format));
   members.set(
     'shape.npy',

@@ -118,13 +118,11 @@ function dataOf(bytes: Uint8Array, e: Entry, where: string): Uint8Array {
 
 /** Unpacks raw deflate, and stops as soon as more than `size` bytes come. */
 async function inflate(packed: Uint8Array, size: number, where: string): Promise<Uint8Array> {
-  if (typeof DecompressionStream !== 'function') {
-    throw new UnsupportedError(`${where} is compressed, and this runtime has no DecompressionStream`);
-  }
+  const stream = raw(() => new DecompressionStream('deflate-raw'), `${where} is compressed, and this runtime has no`);
   const parts: Uint8Array[] = [];
   let length = 0;
   try {
-    for await (const part of through(packed, new DecompressionStream('deflate-raw'))) {
+    for await (const part of through(packed, stream)) {
       length += part.length;
       if (length > size) break;
       parts.push(part);
@@ -136,6 +134,15 @@ async function inflate(packed: Uint8Array, size: number, where: string): Promise
     throw new FileFormatError(where, `expected ${size} bytes unpacked, got ${length > size ? 'more' : length}`);
   }
   return concat(parts, size);
+}
+
+/** @throws UnsupportedError where streams are missing, or know no raw deflate (Node before 20.12, Chrome before 103) */
+function raw<T>(make: () => T, message: string): T {
+  try {
+    return make();
+  } catch (cause) {
+    throw new UnsupportedError(`${message} stream of raw deflate`, { cause });
+  }
 }
 
 async function* through(bytes: Uint8Array, stream: GenericTransformStream): AsyncGenerator<Uint8Array> {
@@ -219,9 +226,9 @@ export async function zip(members: ReadonlyMap<string, Uint8Array>, compress: bo
 }
 
 async function deflate(data: Uint8Array): Promise<Uint8Array> {
-  if (typeof CompressionStream !== 'function') throw new UnsupportedError('this runtime has no CompressionStream');
+  const stream = raw(() => new CompressionStream('deflate-raw'), 'compress: this runtime has no');
   const parts: Uint8Array[] = [];
-  for await (const part of through(data, new CompressionStream('deflate-raw'))) parts.push(part);
+  for await (const part of through(data, stream)) parts.push(part);
   return concat(
     parts,
     parts.reduce((sum, p) => sum + p.length, 0),

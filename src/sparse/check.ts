@@ -1,8 +1,14 @@
 /** The checks that sparse structures share. What is checked is what is stored: nothing can change in between. */
 import { ArgumentTypeError, describe, SparseFormatError } from '../errors.ts';
 
-/** The most rows, columns and entries: pointers and indices are 32 bits, and a negative one must stand out. */
-export const MAX_SIZE = 2 ** 31 - 1;
+/**
+ * The most rows, and columns: with 64 bytes each, a panel of 16 lanes, they fill the 4 GiB of a WebAssembly memory, so that no
+ * operator takes more. The limit also keeps a few bytes that claim 2^31 rows from making gigabytes of row pointers.
+ */
+export const MAX_SIZE = 2 ** 26 - 1;
+
+/** The most entries: pointers are 32 bits, and a negative one must stand out. */
+const MAX_ENTRIES = 2 ** 31 - 1;
 
 export const wrong = (what: string, expected: string, got: unknown): SparseFormatError =>
   new SparseFormatError(`${what}: expected ${expected}, got ${describe(got)}`);
@@ -59,7 +65,7 @@ export function checkArray(x: unknown, what: string, length?: number): asserts x
 export function integers(source: unknown, what: string, most: number): Uint32Array {
   checkArray(source, what);
   const n = source.length;
-  checkInteger(n, `${what}.length`, 0, MAX_SIZE);
+  checkInteger(n, `${what}.length`, 0, MAX_ENTRIES);
   if (isIntegers(source) && source.BYTES_PER_ELEMENT === 4 && tagOf(source.buffer) === 'ArrayBuffer') {
     return new Uint32Array(source.buffer, source.byteOffset, n);
   }
@@ -75,16 +81,19 @@ export function integers(source: unknown, what: string, most: number): Uint32Arr
   return out;
 }
 
+/** @throws SparseFormatError unless `source` holds so many numbers */
+export function checkNumbers(source: unknown, what: string, length: number): asserts source is ArrayLike<number> {
+  checkArray(source, what, length);
+  if (!Array.isArray(source)) return;
+  for (let i = 0; i < length; i++)
+    if (typeof source[i] !== 'number') throw wrong(`${what}[${i}]`, 'a number', source[i]);
+}
+
 /** A copy of values, which must be numbers. */
 export function floats(source: unknown, what: string, length: number): Float32Array {
-  checkArray(source, what, length);
+  checkNumbers(source, what, length);
   const out = allocate(Float32Array, length, what);
-  if (Array.isArray(source)) {
-    for (let i = 0; i < length; i++) {
-      if (typeof source[i] !== 'number') throw wrong(`${what}[${i}]`, 'a number', source[i]);
-      out[i] = source[i];
-    }
-  } else out.set(source);
+  out.set(source);
   return out;
 }
 

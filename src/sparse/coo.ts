@@ -9,26 +9,36 @@ import { SparseFormatError } from '../errors.ts';
 import { allocate, checkArray, checkObject, checkSize, floats, integers, wrong } from './check.ts';
 import type { CooMatrix, CsrMatrix } from './types.ts';
 
+/** Copies and checks a structure. @throws SparseFormatError */
+export function readCoo(m: Omit<CooMatrix, 'values'>): { rowIndices: Uint32Array; columnIndices: Uint32Array } {
+  checkObject(m, 'coo matrix');
+  const { rows, cols } = m;
+  checkSize(rows, cols);
+  const columnIndices = integers(m.columnIndices, 'columnIndices', Math.max(0, cols - 1));
+  const n = columnIndices.length;
+  checkArray(m.rowIndices, 'rowIndices', n);
+  const rowIndices = integers(m.rowIndices, 'rowIndices', Math.max(0, rows - 1));
+  for (let i = 0; i < n; i++) {
+    if (rowIndices[i] >= rows) throw wrong(`rowIndices[${i}]`, `an integer from 0 to ${rows - 1}`, m.rowIndices[i]);
+    if (columnIndices[i] >= cols) {
+      throw wrong(`columnIndices[${i}]`, `an integer from 0 to ${cols - 1}`, m.columnIndices[i]);
+    }
+  }
+  return { rowIndices, columnIndices };
+}
+
 /**
  * Sorts entries by row and column.
  * @param sum adds entries of the same place, in the order they come; otherwise they are an error
  * @throws SparseFormatError
  */
 export function sortCoo(m: CooMatrix, sum: boolean): CsrMatrix & { values: Float32Array } {
-  checkObject(m, 'coo matrix');
+  const { rowIndices: rowOf, columnIndices: columns } = readCoo(m);
   const { rows, cols } = m;
-  checkSize(rows, cols);
-  const columns = integers(m.columnIndices, 'columnIndices', Math.max(0, cols - 1));
   const n = columns.length;
-  checkArray(m.rowIndices, 'rowIndices', n);
-  const rowOf = integers(m.rowIndices, 'rowIndices', Math.max(0, rows - 1));
   const given = floats(m.values, 'values', n);
   const rowPointers = allocate(Uint32Array, rows + 1, 'rowPointers');
-  for (let i = 0; i < n; i++) {
-    if (rowOf[i] >= rows) throw wrong(`rowIndices[${i}]`, `an integer from 0 to ${rows - 1}`, m.rowIndices[i]);
-    if (columns[i] >= cols) throw wrong(`columnIndices[${i}]`, `an integer from 0 to ${cols - 1}`, m.columnIndices[i]);
-    rowPointers[rowOf[i] + 1]++;
-  }
+  for (let i = 0; i < n; i++) rowPointers[rowOf[i] + 1]++;
   for (let r = 0; r < rows; r++) rowPointers[r + 1] += rowPointers[r];
   const next = rowPointers.slice();
   const order = new Uint32Array(n);

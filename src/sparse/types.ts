@@ -3,13 +3,13 @@
 /** How a matrix stores its nonzeros; diagrams in the file of each. */
 export type SparseFormat = 'csr' | 'bsr' | 'group' | 'nm' | 'bitmask';
 
-/** How values are stored: `int8` has one float32 scale an output channel (row). */
+/** How values, as float32, are stored: `int8` has one float32 scale an output channel (row). */
 export type ValueType = 'float32' | 'float16' | 'int8';
 
 interface Sized {
-  /** Output channels. */
+  /** Output channels; below 2^26. */
   readonly rows: number;
-  /** Inputs. */
+  /** Inputs; below 2^26. */
   readonly cols: number;
 }
 
