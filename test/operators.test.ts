@@ -66,12 +66,14 @@ describe.each(ISAS)('%s', (isa) => {
       { data: randf(40 * 3, 2), rows: 40, cols: 3 },
       { data: randf(150, 3), rows: 3, cols: 50 },
     );
+    const int8 = SparseMatrix.fromDense(pruned(40, 50, 0.3, 7), 40, 50, { dtype: 'int8' });
     const x = randf(50 * 20, 4);
     const jobs: (() => Promise<Float32Array>)[] = [
       () => engine.spmm(m, x),
       () => engine.spmm(m, x, { layout: 'tokens' }),
       () => engine.spmv(m, x.subarray(0, 50)),
       () => engine.spmm(low, x),
+      () => engine.spmm(int8, x, { activations: 'int8' }),
       async () => (await engine.sddmm(m, randf(40 * 4, 5), randf(50 * 4, 6))).toDense(),
     ];
     await jobs[0](); // chooses by measurement the first time, which takes memory too
