@@ -4,7 +4,7 @@ import type { KernelCall } from '../kernel/call.ts';
 import type { Kernels } from '../kernel/instance.ts';
 import { type Phase, splitCalls } from '../kernel/split.ts';
 import type { Arena } from '../memory/arena.ts';
-import { Control, chunkNumbers, encodeJob, JOB_NUMBERS, WORD } from './control.ts';
+import { Control, chunkNumbers, encodeJob, JOB_NUMBERS, Patience, WORD } from './control.ts';
 import type { ThreadHost, WorkerHandle } from './host.ts';
 
 export interface PoolOptions {
@@ -25,9 +25,10 @@ const SLICE_MS = 20;
 /**
  * A taken chunk that takes longer than this, and LOST_FACTOR times what the leader needed for one of the same job, is lost with
  * its worker. Measured, not predicted: on a machine busy with other things the leader is slow as well, and a worker that is
- * only late must not be taken for lost. (400 ms alone: 2048x4096x2048 with both threads on one core failed at every run.)
+ * only late must not be taken for lost. (400 ms alone: 2048x4096x2048 with both threads on one core failed at every run; and a
+ * worker pinned to a core with ten other processes once had to wait for longer, with chunks of 4 ms.)
  */
-const LOST_MS = 400;
+const LOST_MS = 700;
 const LOST_FACTOR = 20;
 /** Replacements for workers that end; after so many, the rest must do. */
 const MAX_REPLACED = 100;
@@ -46,7 +47,7 @@ interface Job {
   /** One a chunk, as the leader runs it. */
   readonly run: readonly (() => void)[];
   readonly numbers: Float64Array;
-  /** The most that a chunk took on the leader, on the average of a run, ms. */
+  /** What a chunk took the leader, on the average of its latest, ms. */
   chunkMs: number;
 }
 
@@ -59,6 +60,7 @@ export class Pool {
   private workers = new Set<WorkerHandle>();
   /** Resolves when lost workers have ended and their replacements have come. */
   recovery: Promise<void> | undefined;
+  private readonly patience = new Patience(SPIN_MS);
   private replaced = 0;
   private scratchAt = 0;
   private scratchBytes = 0;
@@ -128,7 +130,7 @@ export class Pool {
     const start = performance.now();
     let own = 0;
     const limit = () => {
-      if (own) job.chunkMs = Math.max(job.chunkMs, (performance.now() - start) / own);
+      if (own) job.chunkMs = (performance.now() - start) / own;
       return Math.max(LOST_MS, LOST_FACTOR * job.chunkMs);
     };
     try {
@@ -158,14 +160,20 @@ export class Pool {
   /** Waits for the chunks that others have taken. */
   private join(limit: number): void {
     const { words } = this.control;
+    if (Atomics.load(words, WORD.pending) <= 0) return;
     const start = performance.now();
     let now = start;
     do {
-      for (let i = 0; i < 64; i++) if (Atomics.load(words, WORD.pending) <= 0) return;
+      for (let i = 0; i < 64; i++) {
+        if (Atomics.load(words, WORD.pending) > 0) continue;
+        this.patience.found();
+        return;
+      }
       now = performance.now();
-    } while (now < start + SPIN_MS);
-    // Time is counted in slices, so that a machine that was asleep loses one and not all.
-    for (let waited = 0; waited < limit; waited += Math.min(performance.now() - now, SLICE_MS)) {
+    } while (now < start + this.patience.ms);
+    const from = now;
+    // Time is counted in slices, of which none counts for much, so that a machine that was asleep does not lose its workers.
+    for (let waited = 0; waited < limit; waited += Math.min(performance.now() - now, 5 * SLICE_MS)) {
       now = performance.now();
       if (this.sleeps) {
         const pending = Atomics.load(words, WORD.pending);
@@ -173,7 +181,10 @@ export class Pool {
       } else {
         while (performance.now() < now + 1) if (Atomics.load(words, WORD.pending) <= 0) return;
       }
-      if (Atomics.load(words, WORD.pending) <= 0) return;
+      if (Atomics.load(words, WORD.pending) <= 0) {
+        this.patience.slept(performance.now() - from);
+        return;
+      }
     }
     this.replaceAll(limit);
     throw new WorkerError(

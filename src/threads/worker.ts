@@ -1,6 +1,6 @@
 /** A worker's whole life, after its host's entry has received what it needs. */
 import type { Kernels } from '../kernel/instance.ts';
-import { Control, runChunk, WORD } from './control.ts';
+import { Control, Patience, runChunk, WORD } from './control.ts';
 
 /** What a worker is started with. */
 export interface WorkerStart {
@@ -12,7 +12,7 @@ export interface WorkerStart {
 }
 
 /** How long a worker without work looks for some before it sleeps: between two steps of a network it stays awake. */
-const SPIN_MS = 0.08;
+const patience = new Patience(0.08);
 
 /**
  * Runs chunks until it is told to end. Blocks its thread.
@@ -41,15 +41,20 @@ export function serve({ module, memory, control: buffer, names }: WorkerStart, r
 
 /** False: the worker must end. */
 function waitForWork(words: Int32Array): boolean {
-  const until = performance.now() + SPIN_MS;
+  const start = performance.now();
+  let now = start;
   do {
     for (let i = 0; i < 64; i++) {
       const open = Atomics.load(words, WORD.open);
-      if (open) return open > 0;
+      if (!open) continue;
+      patience.found();
+      return open > 0;
     }
-  } while (performance.now() < until);
+    now = performance.now();
+  } while (now < start + patience.ms);
   Atomics.add(words, WORD.asleep, 1);
   Atomics.wait(words, WORD.open, 0);
   Atomics.sub(words, WORD.asleep, 1);
+  patience.slept(performance.now() - now);
   return Atomics.load(words, WORD.open) >= 0;
 }
