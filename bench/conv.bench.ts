@@ -57,6 +57,10 @@ const GATHERS = [
   [256, 14, 3, 1],
   [512, 7, 3, 1],
   [64, 28, 1, 2],
+  [36, 32, 3, 1],
+  [144, 32, 3, 1],
+  [64, 16, 3, 1],
+  [64, 64, 3, 1],
 ] as const;
 
 function gather(machine: Machine, [channels, out, kernel, stride]: (typeof GATHERS)[number]): Case & { bytes: number } {

@@ -27,20 +27,29 @@ export interface Im2Panel {
   readonly panels: number;
 }
 
+/** Bytes after which addresses fall into the same set of a first-level cache of 8 ways. */
+const WAY = 4096;
+const WAYS = 8;
+
+const gcd = (a: number, b: number): number => (b ? gcd(b, a % b) : a);
+
 /**
  * Plain CHW -> panels [channels * kh * kw][lanes]: tap (c, i, j) of each pixel, 0 in the padding. Dead lanes of the last
- * panel hold anything.
+ * panel hold anything. Where planes of 2^n bytes share their cache sets, only so many channels are gathered at a time as
+ * fit (32 x 32 pixels, Zen 4: 4 -> 13 GB/s).
  */
 export function im2panelCalls(c: Im2Panel): KernelCall[] {
-  return [
-    {
-      kernel: 'f32_plain_im2panel',
-      args: [
-        ...[c.x, c.y, c.yPanelStride, c.lanes, c.channels, c.height, c.width, c.outWidth],
-        ...[...c.kernel, ...c.stride, ...c.dilation, ...c.pad, c.firstPanel * c.lanes, c.panels],
-      ],
-    },
-  ];
+  const plane = 4 * c.height * c.width;
+  const block = (WAYS * WAY) / gcd(WAY, plane);
+  const taps = 4 * c.lanes * c.kernel[0] * c.kernel[1];
+  return Array.from({ length: Math.ceil(c.channels / block) }, (_, n) => ({
+    kernel: 'f32_plain_im2panel',
+    args: [
+      ...[c.x + n * block * plane, c.y + n * block * taps, c.yPanelStride, c.lanes],
+      ...[Math.min(block, c.channels - n * block), c.height, c.width, c.outWidth],
+      ...[...c.kernel, ...c.stride, ...c.dilation, ...c.pad, c.firstPanel * c.lanes, c.panels],
+    ],
+  }));
 }
 
 /** The first convolution of a network, 3x3 with stride 2. Addresses and strides in bytes. */
