@@ -10,7 +10,9 @@ import { expectClose, spmmVariants, tolerance } from './support/spmm.ts';
 
 const VARIANTS = spmmVariants().filter((v) => v.format !== 'dense');
 
-const WINDOWS = [
+type Window = Pick<RowConv, 'kernel' | 'stride' | 'dilation' | 'pad'>;
+
+const WINDOWS: readonly Window[] = [
   { kernel: [3, 3], stride: [1, 1], dilation: [1, 1], pad: [1, 1] },
   { kernel: [3, 3], stride: [2, 2], dilation: [1, 1], pad: [1, 1] },
   { kernel: [3, 3], stride: [2, 2], dilation: [1, 1], pad: [0, 0] },
@@ -19,10 +21,10 @@ const WINDOWS = [
   { kernel: [1, 3], stride: [1, 1], dilation: [1, 2], pad: [0, 2] },
   { kernel: [3, 2], stride: [2, 1], dilation: [2, 3], pad: [2, 3] },
   { kernel: [4, 4], stride: [2, 2], dilation: [1, 3], pad: [3, 1] },
-] as const;
+];
 
 /** The shape of a convolution; undefined where no window fits. Right and bottom are padded like left and top. */
-function shapeOf(w: (typeof WINDOWS)[number], channels: number, height: number, width: number): RowConv | undefined {
+function shapeOf(w: Window, channels: number, height: number, width: number): RowConv | undefined {
   const [outHeight, outWidth] = [height, width].map(
     (n, d) => Math.floor((n + 2 * w.pad[d] - (w.kernel[d] - 1) * w.dilation[d] - 1) / w.stride[d]) + 1,
   );
@@ -90,6 +92,15 @@ describe.each(ISAS)('%s', (isa) => {
     expectClose(got, convolution(x, weights, bias, 6, c), tolerance(70 * 9));
   });
 
+  test.each(VARIANTS)('$name: a dense block of large kernels on a narrow image', (variant) => {
+    const c = shapeOf({ kernel: [7, 7], stride: [1, 1], dilation: [1, 1], pad: [3, 3] }, 90, 7, 7)!;
+    const x = randf(90 * 49, 1);
+    const weights = pruned(4 * 90 * 49, 1, 2);
+    const open = { min: Number.NEGATIVE_INFINITY, max: Number.POSITIVE_INFINITY };
+    const { got, bias } = run(bench, variant, c, weights, 4, x, open);
+    expectClose(got, convolution(x, weights, bias, 4, c), tolerance(90 * 49));
+  });
+
   test('infinities and NaN reach the pixels whose weights meet them, and no others', () => {
     const c = shapeOf(WINDOWS[0], 2, 5, 20)!;
     const x = randf(2 * 5 * 20, 3);
@@ -108,4 +119,5 @@ describe.each(ISAS)('%s', (isa) => {
 test('an image too wide for 16-bit offsets is left to other kernels', () => {
   expect(rowLayout(shapeOf(WINDOWS[0], 1, 3, 5460)!)).toBeUndefined();
   expect(rowLayout(shapeOf(WINDOWS[0], 1, 3, 5400)!)).toBeDefined();
+  expect(rowLayout(shapeOf({ ...WINDOWS[0], kernel: [64, 64] }, 1, 64, 64)!)).toBeUndefined();
 });

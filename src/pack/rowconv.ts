@@ -48,7 +48,10 @@ const WINDOW_BYTES = 32 * 1024;
 /** A kernel may read so far past the last row. */
 const SLACK = 64;
 
-/** How the input is cut; undefined where even one channel's window is too large. */
+/** Taps of a block: the records of a group, 18 bytes each at most (spmm.ts, group4), have their length in 16 bits. */
+const MOST_TAPS = Math.floor((0xffff - 64) / 18);
+
+/** How the input is cut; undefined where even one channel's window or taps are too many. */
 export function rowLayout(c: RowConv): RowLayout | undefined {
   const phases = c.stride[1];
   const reach = (c.kernel[0] - 1) * c.dilation[0] + 1;
@@ -56,8 +59,9 @@ export function rowLayout(c: RowConv): RowLayout | undefined {
   const last = (c.outWidth - 1) * phases + (c.kernel[1] - 1) * c.dilation[1];
   const columns = Math.floor(last / phases) + 1;
   const channel = 4 * phases * columns;
-  if (channel * reach > 0xffff) return undefined;
-  const most = Math.max(1, Math.floor(WINDOW_BYTES / (channel * reach)));
+  const taps = c.kernel[0] * c.kernel[1];
+  if (channel * reach > 0xffff || taps > MOST_TAPS) return undefined;
+  const most = Math.max(1, Math.min(Math.floor(WINDOW_BYTES / (channel * reach)), Math.floor(MOST_TAPS / taps)));
   const blocks = Math.ceil(c.channels / most);
   const block = Math.ceil(c.channels / blocks);
   const rowStride = channel * block;
