@@ -86,7 +86,7 @@ for (const isa of ISAS) {
         const y = got[some[Math.floor(i / (out * out))] * out * out + (i % (out * out))];
         if (!(Math.abs(y - want) <= 1e-5 * Math.sqrt(cols))) throw new Error(`conv ${size}: ${y}, expected ${want}`);
       });
-      const { steps } = (model as unknown as { planFor(f: typeof feeds): Plan }).planFor(feeds);
+      const { steps } = (model as unknown as { plans: { for(f: typeof feeds): Plan } }).plans.for(feeds);
       const run = () => {
         for (const s of steps) s.run();
       };
