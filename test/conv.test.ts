@@ -116,6 +116,31 @@ describe.each(ISAS)('conv %s', (isa) => {
     }
   });
 
+  test.each([
+    [20, 32, 32, 8],
+    [40, 16, 16, 32],
+    [9, 64, 64, 8],
+    [3, 31, 33, 3],
+  ])(
+    'im2panel of %i channels of %i x %i: planes that share cache sets, %i at a time',
+    (channels, height, width, most) => {
+      const bench = new Bench(isa);
+      const g = geometry(win(3, 3, 1, 1, 1, 1, 1), channels, height, width, 1) as Geometry;
+      const floats = channels * 9 * 16 + 16;
+      const all = Math.ceil((height * width) / 16);
+      const image = iota(channels * height * width);
+      const expected = packPanels(im2col(image, g), channels * 9, height * width, 16, floats);
+      // Not from the first panel on, and not to the last.
+      const [firstPanel, panels] = [1, all - 2];
+      const x = bench.put(image, 'input');
+      const y = filled(bench, panels * floats, 'panels');
+      const calls = im2panelCalls({ ...g, x, y, yPanelStride: 4 * floats, lanes: 16, firstPanel, panels });
+      expect(calls.length).toBe(Math.ceil(channels / most));
+      run(bench, calls);
+      same(bench.f32(y, panels * floats), expected.subarray(floats, (1 + panels) * floats), g);
+    },
+  );
+
   test.each([false, true])('im2panel reads its input only, NaN and infinities stay in their place (%o)', (end) => {
     const bench = new Bench(isa);
     const r = rng(5);
