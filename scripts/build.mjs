@@ -1,7 +1,7 @@
 // Builds dist/: the wasm modules, one bundle per kind of host, and the type declarations.
 import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { build } from 'esbuild';
 
@@ -49,6 +49,37 @@ const assets = (host) => ({
   },
 });
 
+/** The chunks fetched on demand. */
+const LAZY = /src\/(index|graph\/prepare|sparse\/operators|threads\/start|onnx\/index|ops\/rare)\.ts$/;
+/**
+ * Every such chunk needs the core; saying so keeps the core one file: esbuild would cut it into one for each set of chunks
+ * that share a module, and a module's file costs Node 0.7 ms and a browser a request.
+ */
+const core = {
+  name: 'core',
+  setup(b) {
+    const src = join(process.cwd(), 'src');
+    // Small modules that two chunks share go to the core.
+    const shared = [
+      'index.ts',
+      'graph/ir.ts',
+      'ops/softmax.ts',
+      'ops/centred.ts',
+      'kernel/conv.ts',
+      'kernel/depthwise.ts',
+    ].map((f) => join(src, f));
+    b.onLoad({ filter: LAZY }, ({ path }) => ({
+      contents: shared.map((f) => `import ${JSON.stringify(f)};`).join('\n') + readFileSync(path, 'utf8'),
+      loader: 'ts',
+    }));
+    // Kept although nothing of them is named there: the package says its modules have no side effects.
+    b.onResolve({ filter: /^[./]/ }, ({ path, resolveDir }) => ({
+      path: resolve(resolveDir, path),
+      sideEffects: true,
+    }));
+  },
+};
+
 const bundle = (host, entryPoints, extra = {}) =>
   build({
     entryPoints,
@@ -63,7 +94,7 @@ const bundle = (host, entryPoints, extra = {}) =>
     keepNames: false,
     legalComments: 'none',
     chunkNames: `chunks/${host}-[name]-[hash]`,
-    plugins: [assets(host)],
+    plugins: [assets(host), ...(extra.splitting === false ? [] : [core])],
     ...extra,
   });
 

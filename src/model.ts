@@ -87,7 +87,7 @@ export class Model {
     if (sparsity !== 'auto' && sparsity !== 'off') throw new ArgumentTypeError('sparsity', "'auto' or 'off'", sparsity);
     signal?.throwIfAborted();
     // A failed engine must not leave the other promise unhandled, and bytes come before the reader is needed.
-    const [engine, graph, prepared] = await Promise.all([
+    const [engine, graph, loaded] = await Promise.all([
       options.engine ?? Engine.create(options),
       isGraph(source) ? structuredGraph(source) : readModel(source, options),
       import('./graph/prepare.ts'),
@@ -97,7 +97,8 @@ export class Model {
       engine.check();
       signal?.throwIfAborted();
       onProgress?.({ phase: 'prepare', loaded: 0, total: 1 });
-      model = new Model(prepared.optimise(graph, prepared.OPS), engine, !options.engine, sparsity, prepared);
+      const prepared = { ...loaded, ops: await loaded.opsFor(graph) };
+      model = new Model(prepared.optimise(graph, prepared.ops), engine, !options.engine, sparsity, prepared);
       model.plans.prepare();
       signal?.throwIfAborted();
       onProgress?.({ phase: 'prepare', loaded: 1, total: 1 });

@@ -55,7 +55,7 @@ export function draft(
   engine: Engine,
   prepare: Prepare,
 ): Draft {
-  const { graph: straight, values } = prepare.specialize(graph, inputs, known, prepare.OPS);
+  const { graph: straight, values } = prepare.specialize(graph, inputs, known, prepare.ops);
   const lowerings = new GraphLowering(straight, values, weights, prepare).run();
   return place(straight, values, lowerings, engine);
 }
@@ -87,7 +87,7 @@ class GraphLowering {
       packed: (id, make) => weights.packed(id, make),
       view: (type, at, length) => weights.engine.arena.view(type, at, length),
       memoryBytes: () => weights.engine.arena.size,
-      ops: prepare.OPS,
+      ops: prepare.ops,
       host: prepare.host,
       weights,
     };

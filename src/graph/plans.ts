@@ -34,7 +34,7 @@ export class Plans {
    * load and the first run is fast. With other open dimensions, plans wait for the first run.
    */
   prepare(): void {
-    for (const node of this.graph.nodes) if (node.op !== 'If') this.prepared.opOf(node, this.prepared.OPS);
+    for (const node of this.graph.nodes) if (node.op !== 'If') this.prepared.opOf(node, this.prepared.ops);
     const types = new Map<string, TensorType>();
     for (const { name, type, dims } of this.graph.inputs) {
       if (!dims?.every((d, i) => i === 0 || typeof d === 'number')) return;

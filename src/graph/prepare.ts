@@ -2,12 +2,28 @@
  * What a model needs: operators, inference, passes, the choice of formats, lowering, plans. A chunk of its own, fetched with
  * the first model, so that the engine alone stays small; the rest of the package knows it by type only.
  */
+import { COMMON } from '../ops/common.ts';
+import type { OpTable } from '../ops/types.ts';
+import type { Graph } from './ir.ts';
+
 export { chooseFew } from '../kernel/few.ts';
 export { chooseFormat } from '../kernel/select.ts';
-export { OPS } from '../ops/index.ts';
 export { ancestorsOf, checkInputs, NeedsValue, opOf, specialize } from './infer.ts';
 export { host } from './lower/host.ts';
 export { optimise } from './passes.ts';
 export { Plans } from './plans.ts';
 
-export type Prepare = typeof import('./prepare.ts');
+/** This module, and the operators that the graph at hand needs. */
+export type Prepare = typeof import('./prepare.ts') & { readonly ops: OpTable };
+
+const isCommon = ({ nodes }: Graph): boolean =>
+  nodes.every(
+    ({ op, attrs }) =>
+      (op === 'If' || Object.hasOwn(COMMON, op)) &&
+      Object.values(attrs).every((attr) => typeof attr !== 'object' || !('nodes' in attr) || isCommon(attr)),
+  );
+
+/** Every operator a graph needs, if it is known at all. */
+export async function opsFor(graph: Graph): Promise<OpTable> {
+  return isCommon(graph) ? COMMON : { ...COMMON, ...(await import('../ops/rare.ts')).RARE };
+}

@@ -99,26 +99,26 @@ function check(weights: Float32Array, rows: number, cols: number): void {
   }
 }
 
-/** Writes the inputs of [k0, k1) that rows [row, row + channels) need to `out`; how many. NaN is not zero, -0 is. */
-function inputsOf(
+/** Writes the inputs of [k0, k1) that rows [row, row + channels) need, from k0, to `out`. NaN is not zero, -0 is. */
+function listInputs(
   w: Float32Array,
   cols: number,
   row: number,
   channels: number,
   k0: number,
   k1: number,
-  out: Uint32Array,
+  out: Uint16Array,
+  at: number,
 ): number {
-  let n = 0;
   for (let k = k0; k < k1; k++) {
-    for (let c = 0, at = row * cols + k; c < channels; c++, at += cols) {
-      if (w[at] !== 0) {
-        out[n++] = k;
+    for (let c = 0, from = row * cols + k; c < channels; c++, from += cols) {
+      if (w[from] !== 0) {
+        out[at++] = k - k0;
         break;
       }
     }
   }
-  return n;
+  return at;
 }
 
 /** Rows in runs of the main group size, then of 2 and 1. */
@@ -197,11 +197,14 @@ export function packSpmm(
   const format = variant.format;
   if (variant.op !== 'spmm' || !format) throw new ArgumentRangeError('variant', 'an spmm kernel', variant.name);
   const { block, offset } = place ?? inPanels(cols);
-  const inputs = new Uint32Array(block);
 
+  // The inputs of one group after the other, from its block's first: found once, the matrix may be large.
+  const listed = new Uint16Array(format === 'dense' ? 0 : (Math.ceil(rows / variant.channels) + 3) * cols);
   const plan: { row: number; rows: number; channels: number; all: boolean; k0: number; k1: number; bytes: number }[] =
     [];
+  const counts: number[] = [];
   let total = 0;
+  let found = 0;
   for (let k0 = 0; k0 === 0 || k0 < cols; k0 += block) {
     const k1 = Math.min(cols, k0 + block);
     for (const run of runs(rows, variant.channels)) {
@@ -210,7 +213,10 @@ export function packSpmm(
       const all = format === 'dense' && c === variant.channels;
       let bytes = 0;
       for (let r = run.row; r < run.row + run.rows; r += c) {
-        const n = format === 'dense' ? k1 - k0 : inputsOf(weights, cols, r, c, k0, k1, inputs);
+        const from = found;
+        if (format !== 'dense') found = listInputs(weights, cols, r, c, k0, k1, listed, found);
+        const n = format === 'dense' ? k1 - k0 : found - from;
+        counts.push(n);
         bytes += 4 + 4 * c + (all ? n * 4 * c : listBytes(n, c));
       }
       plan.push({ ...run, all, k0, k1, bytes });
@@ -224,40 +230,42 @@ export function packSpmm(
   const f32 = new Float32Array(data.buffer);
   const segments: SpmmSegment[] = [];
   let stored = 0;
+  let nonzeros = 0;
   let at = 0;
+  let group = 0;
+  found = 0;
   for (const { row, rows: count, channels: c, all, k0, k1, bytes } of plan) {
     const from = at * 4;
     for (let r = row; r < row + count; r += c) {
+      const n = counts[group++];
+      const inputAt = format === 'dense' ? (i: number) => i : (i: number) => listed[found + i];
       const put = (k: number) => {
         for (let j = 0; j < c; j++) {
-          const w = weights[(r + j) * cols + k];
+          const w = weights[(r + j) * cols + k0 + k];
+          if (w !== 0) nonzeros++;
           f32[at++] = w === 0 ? 0 : w; // no -0
         }
       };
-      let n = k1 - k0;
-      if (format !== 'dense') n = inputsOf(weights, cols, r, c, k0, k1, inputs);
-      else for (let k = k0; k < k1; k++) inputs[k - k0] = k;
       stored += c * n;
       const quads = all ? 0 : n & ~3;
       const head = 4 + 4 * c;
       u32[at++] = all ? n * 4 * c : ((head + listBytes(n, c)) << 16) | (head + listBytes(quads, c));
       for (let j = 0; j < c; j++) f32[at++] = bias ? bias[r + j] : 0;
       for (let i = 0; i < quads; i += 4) {
-        for (let j = 0; j < 4; j++) u16[2 * at + j] = offset(inputs[i + j] - k0);
+        for (let j = 0; j < 4; j++) u16[2 * at + j] = offset(inputAt(i + j));
         at += 2;
-        for (let j = 0; j < 4; j++) put(inputs[i + j]);
+        for (let j = 0; j < 4; j++) put(inputAt(i + j));
       }
       for (let i = quads; i < n; i++) {
-        if (!all) u32[at++] = offset(inputs[i] - k0);
-        put(inputs[i]);
+        if (!all) u32[at++] = offset(inputAt(i));
+        put(inputAt(i));
       }
+      if (format !== 'dense') found += n;
     }
     const kernel = c === variant.channels ? variant.name : REST[c];
     segments.push({ kernel, row, rows: count, channels: c, from, to: from + bytes, input: k0, clamp: k1 === cols });
     at = Math.ceil(at / 16) * 16;
   }
-  let nonzeros = 0;
-  for (const w of weights) if (w !== 0) nonzeros++;
   const lanes = PANEL_LANES;
   return { format, variant: variant.name, rows, cols, lanes, nonzeros, stored, bytes: total, data, segments, place };
 }

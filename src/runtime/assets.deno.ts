@@ -7,7 +7,7 @@ import { threads as web } from './assets.web.ts';
 export const threads: ThreadHost = {
   ...web,
   start(data, on) {
-    const script = new URL('./worker.node.js', import.meta.url);
+    const script = new URL('../worker.node.js', import.meta.url);
     return script.protocol === 'file:' ? startWorker(script, data, on) : web.start(data, on);
   },
 };
