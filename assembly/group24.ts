@@ -141,12 +141,13 @@ function tile24(
       b5 = madd(b5, u, v);
       s += 8;
     }
-    while (s < end) {
-      const k = <usize>load<u32>(s);
-      s += 4;
+    if (s < end) {
+      const o = load<u64>(s);
+      s += 8;
+      let k = <usize>(<u32>o & 0xffff);
       let i = x + k;
-      const w = v128.load32_splat(s);
-      const u = v128.load32_splat(s, 4);
+      let w = v128.load32_splat(s);
+      let u = v128.load32_splat(s, 4);
       let v = v128.load(i);
       a0 = madd(a0, w, v);
       b0 = madd(b0, u, v);
@@ -167,6 +168,58 @@ function tile24(
       a5 = madd(a5, w, v);
       b5 = madd(b5, u, v);
       s += 8;
+      if (s < end) {
+        k = <usize>(<u32>o >> 16);
+        i = x + k;
+        w = v128.load32_splat(s);
+        u = v128.load32_splat(s, 4);
+        v = v128.load(i);
+        a0 = madd(a0, w, v);
+        b0 = madd(b0, u, v);
+        v = v128.load(i, 16);
+        a1 = madd(a1, w, v);
+        b1 = madd(b1, u, v);
+        v = v128.load(i, 32);
+        a2 = madd(a2, w, v);
+        b2 = madd(b2, u, v);
+        v = v128.load(i, 48);
+        a3 = madd(a3, w, v);
+        b3 = madd(b3, u, v);
+        i = x2 + k;
+        v = v128.load(i);
+        a4 = madd(a4, w, v);
+        b4 = madd(b4, u, v);
+        v = v128.load(i, 16);
+        a5 = madd(a5, w, v);
+        b5 = madd(b5, u, v);
+        s += 8;
+        if (s < end) {
+          k = <usize>(<u32>(o >> 32) & 0xffff);
+          i = x + k;
+          w = v128.load32_splat(s);
+          u = v128.load32_splat(s, 4);
+          v = v128.load(i);
+          a0 = madd(a0, w, v);
+          b0 = madd(b0, u, v);
+          v = v128.load(i, 16);
+          a1 = madd(a1, w, v);
+          b1 = madd(b1, u, v);
+          v = v128.load(i, 32);
+          a2 = madd(a2, w, v);
+          b2 = madd(b2, u, v);
+          v = v128.load(i, 48);
+          a3 = madd(a3, w, v);
+          b3 = madd(b3, u, v);
+          i = x2 + k;
+          v = v128.load(i);
+          a4 = madd(a4, w, v);
+          b4 = madd(b4, u, v);
+          v = v128.load(i, 16);
+          a5 = madd(a5, w, v);
+          b5 = madd(b5, u, v);
+          s += 8;
+        }
+      }
     }
     if (limits) {
       a0 = f32x4.pmax(a0, lo);
@@ -220,6 +273,7 @@ export function f32_group2_spmm_24x2(
 ): void {
   let n = columns;
   const limits = limitsOf(min, max);
+  x -= 1; // offsets are one more than they are
   // Three panels are two tiles.
   for (; n > 47; n -= 48) {
     tile24(x, x + xp, y, y + yp, yc, s, last, min, max, limits, add);
@@ -229,5 +283,5 @@ export function f32_group2_spmm_24x2(
     x += 2 * xp;
     y += 2 * yp;
   }
-  f32_group2_spmm_16x2(x, xp, y, yp, yc, n, s, last, min, max, add);
+  f32_group2_spmm_16x2(x + 1, xp, y, yp, yc, n, s, last, min, max, add);
 }

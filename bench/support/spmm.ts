@@ -8,9 +8,14 @@ import { SHAPES, type Shape } from './shapes.ts';
 import { Clock, geomean } from './timing.ts';
 
 const LANES = 16;
+const ACTIVATION = option('activation', 'network');
 
-/** The activation fused into a layer: MobileNetV1's Relu, V2's Relu6 after expansions, nothing after projections or in transformers. */
+/**
+ * The activation fused into a layer: MobileNetV1's Relu, V2's Relu6 after expansions, nothing after projections or in transformers.
+ * `--activation none`: the products alone, which is what floating-point operations are counted of.
+ */
 function limitsOf(family: string, [rows, cols]: Shape): { min: number; max: number } {
+  if (ACTIVATION === 'none') return { min: -Infinity, max: Infinity };
   const relu6 = family === 'mobilenetv2' && rows > cols;
   return { min: relu6 || family === 'mobilenetv1' ? -1e30 : -Infinity, max: relu6 ? 1e30 : Infinity };
 }
@@ -118,7 +123,7 @@ export function benchSpmm(formats: readonly string[], density: number, group: nu
       console.log(shape.join('x').padEnd(16), ...line);
     }
     console.log(
-      `\nNode ${process.versions.node} ${isa}, density ${density}, groups of ${group}, roofline ${clock.roofline.toFixed(1)} GFLOP/s`,
+      `\nNode ${process.versions.node} ${isa}, density ${density}, groups of ${group}, ${ACTIVATION === 'none' ? 'no activation' : "the network's activation"}, roofline ${clock.roofline.toFixed(1)} GFLOP/s`,
     );
     const summary = (name: string, mine: readonly Row[]) => {
       const g = geomean(mine.map((r) => r.gflops));

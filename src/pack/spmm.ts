@@ -3,16 +3,16 @@
  *
  *     segment = group group group …
  *
- *     group   = [u16 q] [u16 e] [C bias] quad quad … single single …     csr, group2, group4
- *     quad    = [4 x u16 offset] [4][C weights]          q: bytes from the group's start to the end of its quads
- *     single  = [u32 offset] [C weights]                 e: to its end; up to three singles
+ *     group   = [u16 q] [u16 e] [C bias] quad quad …     csr, group2, group4
+ *     quad    = [4 x u16 offset] [inputs][C weights]     the last may hold 1 to 3 inputs: offset 0 ends the list
  *
  *     group   = [u32 n] [C bias] [inputs][C weights]     dense: every input in turn, n bytes
  *
- * C output channels share one ascending list of inputs: 1 (csr), 2 (group2), 4 (group4); in dense matrices the tile's height.
- * An input is stored when any of the C weights is not zero; its offset is that of its row in the panel, in bytes from the
- * segment's first input. Segments cut the inputs into blocks (later blocks add to what the earlier left in Y), and give the
- * rows that do not fill a group of C to the kernels of 2 and 1.
+ * q and e are bytes from the group's start to the end of its full quads, and of all. C output channels share one ascending list
+ * of inputs: 1 (csr), 2 (group2), 4 (group4); in dense matrices the tile's height. An input is stored when any of the C weights
+ * is not zero; its offset is one more than that of its row in the panel, in bytes from the segment's first input. Quads of csr
+ * have room for 4 weights always: they are loaded at once. Segments cut the inputs into blocks (later blocks add to what the
+ * earlier left in Y), and give the rows that do not fill a group of C to the kernels of 2 and 1.
  */
 import { ArgumentRangeError } from '../errors.ts';
 import type { Variant } from '../kernel/tiles.ts';
@@ -55,7 +55,7 @@ export interface PackedSpmm {
   readonly place?: InputPlace;
 }
 
-/** Where the kernels find the inputs of X, when X is not panels: bytes, below 2^16, from where a block of inputs begins. */
+/** Where the kernels find the inputs of X, when X is not panels: bytes, below 2^16 - 1, from where a block of inputs begins. */
 export interface InputPlace {
   /** Inputs of a block. */
   readonly block: number;
@@ -166,9 +166,9 @@ export function countSpmm(weights: Float32Array, rows: number, cols: number): Sp
   };
 }
 
-/** Bytes of the records of n inputs: quads, the rest singly. */
+/** Bytes of the quads of n inputs. */
 const listBytes = (n: number, channels: number): number =>
-  (n >> 2) * (8 + 16 * channels) + (n & 3) * (4 + 4 * channels);
+  8 * Math.ceil(n / 4) + 4 * (channels === 1 ? (n + 3) & ~3 : n * channels);
 
 /**
  * Blocks of inputs: so many rows of a panel (of two, for the 32 lanes of csr) stay in a first-level cache of 32 KB.
@@ -247,19 +247,17 @@ export function packSpmm(
         }
       };
       stored += c * n;
-      const quads = all ? 0 : n & ~3;
       const head = 4 + 4 * c;
-      u32[at++] = all ? n * 4 * c : ((head + listBytes(n, c)) << 16) | (head + listBytes(quads, c));
+      u32[at++] = all ? n * 4 * c : ((head + listBytes(n, c)) << 16) | (head + listBytes(n & ~3, c));
       for (let j = 0; j < c; j++) f32[at++] = bias ? bias[r + j] : 0;
-      for (let i = 0; i < quads; i += 4) {
-        for (let j = 0; j < 4; j++) u16[2 * at + j] = offset(inputAt(i + j));
-        at += 2;
-        for (let j = 0; j < 4; j++) put(inputAt(i + j));
-      }
-      for (let i = quads; i < n; i++) {
-        if (!all) u32[at++] = offset(inputAt(i));
+      for (let i = 0; i < n; i++) {
+        if (!all && i % 4 === 0) {
+          for (let j = 0; j < 4 && i + j < n; j++) u16[2 * at + j] = offset(inputAt(i + j)) + 1;
+          at += 2;
+        }
         put(inputAt(i));
       }
+      if (!all && c === 1) at += -n & 3;
       if (format !== 'dense') found += n;
     }
     const kernel = c === variant.channels ? variant.name : REST[c];
@@ -281,8 +279,8 @@ export function unpackSpmm(p: PackedSpmm): Float32Array {
   for (const { kernel, row, rows, channels: c, input, from } of p.segments) {
     let at = from >> 2;
     for (let r = row; r < row + rows; r += c) {
-      const [quads, end] = [at + (u16[2 * at] >> 2), at + (u16[2 * at + 1] >> 2)];
       const n = u32[at];
+      const end = at + (u16[2 * at + 1] >> 2);
       at += 1 + c;
       const take = (k: number) => {
         for (let j = 0; j < c; j++) out[(r + j) * p.cols + k] = f32[at++];
@@ -291,12 +289,13 @@ export function unpackSpmm(p: PackedSpmm): Float32Array {
         for (let k = 0; k < n / (4 * c); k++) take(input + k);
         continue;
       }
-      while (at < quads) {
+      while (at < end) {
+        const quad = at;
         const offsets = u16.subarray(2 * at, 2 * at + 4);
         at += 2;
-        for (const o of offsets) take(input + inputAt.get(o)!);
+        for (const o of offsets) if (o) take(input + inputAt.get(o - 1)!);
+        if (c === 1) at = quad + 6;
       }
-      while (at < end) take(input + inputAt.get(u32[at++])!);
     }
   }
   return out;
