@@ -6,8 +6,8 @@ import { checkArray, kept } from './arguments.ts';
 import { Bsr } from './bsr.ts';
 import { Csr } from './csr.ts';
 import { fromParts, partsOf, type SparseMatrix } from './matrix.ts';
-import type { OperatorHost } from './operators.ts';
 import type { Pattern } from './pattern.ts';
+import type { OperatorHost } from './products.ts';
 
 /**
  * One sampled product: engine.sddmm.

@@ -1,0 +1,301 @@
+/** Packs weights and plans products, with their memory: what operators are made of. */
+import { ArgumentRangeError } from '../errors.ts';
+import type { KernelCall } from '../kernel/call.ts';
+import type { Calibrated } from '../kernel/cost.ts';
+import { gemvCalls } from '../kernel/dense.ts';
+import { chooseFew, FEW_TOKENS } from '../kernel/few.ts';
+import type { Kernels } from '../kernel/instance.ts';
+import { groupedInt8, int8Calls, int8Scratch } from '../kernel/int8.ts';
+import { packPanelsCalls, packTokensCalls, unpackTokensCalls } from '../kernel/layout.ts';
+import { chooseFormat } from '../kernel/select.ts';
+import { type SpmmIo, spmmCalls } from '../kernel/spmm.ts';
+import { spmvCalls, spmvScratch } from '../kernel/spmv.ts';
+import { SPMM } from '../kernel/tiles.ts';
+import type { Arena } from '../memory/arena.ts';
+import { packGemv } from '../pack/dense.ts';
+import { type Int8Weights, packInt8 } from '../pack/int8.ts';
+import { type PackedSpmm, packSpmm } from '../pack/spmm.ts';
+import { packSpmv } from '../pack/spmv.ts';
+import { checkArray, kept } from './arguments.ts';
+import { Composite, type Operand, readOperand } from './composite.ts';
+import { partsOf, SparseMatrix } from './matrix.ts';
+import type { PrepareOptions } from './operators.ts';
+import type { DenseMatrix } from './types.ts';
+
+/** What operators need of an engine. */
+export interface OperatorHost {
+  readonly info: Calibrated['info'] & { readonly deterministic: boolean };
+  readonly arena: Arena;
+  readonly kernels: Kernels;
+  bind(calls: readonly KernelCall[]): () => void;
+  guard<T>(run: () => T): T;
+  check(): void;
+}
+
+export interface Limits {
+  readonly min: number;
+  readonly max: number;
+}
+export const OPEN: Limits = { min: -Infinity, max: Infinity };
+
+/** X in panels, Y in panels or plain. */
+export type PanelIo = Omit<SpmmIo, 'columns' | keyof Limits>;
+
+interface Product {
+  readonly kernel: string;
+  readonly format: string;
+  readonly weightBytes: number;
+  readonly calls: KernelCall[];
+}
+
+/** Packed weights in the engine's memory. */
+export interface Placed {
+  readonly packed: PackedSpmm;
+  readonly at: number;
+}
+
+/** Lanes of a panel. */
+export const LANES = 16;
+
+/** One product from x to y. */
+export interface Plan extends Omit<Product, 'calls'> {
+  /** Up to the product itself. */
+  readonly product: readonly KernelCall[];
+  /** What brings its result to y, where it is not there yet. */
+  readonly finish: readonly KernelCall[];
+  /** X in panels, and the product's result; left out where columns are not in lanes. */
+  readonly io?: PanelIo;
+}
+
+/** Arguments of a product, checked. */
+export interface Task extends Limits {
+  readonly w: Operand;
+  readonly bias: Float32Array | undefined;
+  readonly columns: number;
+  readonly layout: 'features' | 'tokens';
+  /** Activations are quantised. */
+  readonly int8: boolean;
+}
+
+/** @throws ArgumentTypeError, ArgumentRangeError */
+export function readTask(host: OperatorHost, w: Operand, options: PrepareOptions): Task {
+  host.check();
+  w = readOperand(w, 'w');
+  if ('data' in w) w = { ...w, data: kept(host.arena, w.data) };
+  const { columns, layout = 'features', min = -Infinity, max = Infinity, activations = 'float32' } = options ?? {};
+  checkOptions(w.rows, columns, layout, options?.bias, min, max);
+  const bias = options.bias && kept(host.arena, options.bias);
+  checkActivations(activations, w);
+  return { w, bias, columns, layout, min, max, int8: activations === 'int8' };
+}
+
+/** Memory for one product and what belongs to it. Whoever makes it releases it, also when planning throws. */
+export class Products {
+  private readonly host: OperatorHost;
+  private readonly columns: number;
+  private readonly int8: boolean;
+  private readonly blocks = new Map<number, number>();
+
+  constructor(host: OperatorHost, { columns, int8 }: Task) {
+    this.host = host;
+    this.columns = columns;
+    this.int8 = int8;
+  }
+
+  /** Bytes held. */
+  get bytes(): number {
+    let sum = 0;
+    for (const bytes of this.blocks.values()) sum += bytes;
+    return sum;
+  }
+
+  alloc(bytes: number): number {
+    const at = this.host.arena.alloc(bytes);
+    this.blocks.set(at, bytes);
+    return at;
+  }
+
+  /** Frees one block, or all. */
+  release(at?: number): void {
+    for (const block of at === undefined ? [...this.blocks.keys()] : [at]) {
+      this.host.arena.release(block);
+      this.blocks.delete(block);
+    }
+  }
+
+  private put({ data }: { data: Uint8Array }): number {
+    const at = this.alloc(data.length);
+    this.host.arena.view('uint8', at, data.length).set(data);
+    return at;
+  }
+
+  /** Y = clamp(W X + bias) for X at x and Y at y, in the layout of the task. */
+  plan({ w, bias, layout, min, max }: Task, x: number, y: number): Plan {
+    const { columns, int8 } = this;
+    const { rows, cols } = w;
+    const limits = { min, max };
+    if (columns <= FEW_TOKENS && (layout === 'tokens' || columns === 1) && !int8 && !(w instanceof Composite)) {
+      const few = this.few(w, bias, limits, x, y);
+      if (few) return { ...few, product: few.calls, finish: [] };
+    }
+    const from = this.panels(cols);
+    const into = { x, y: from.x, lanes: LANES as 16, panelStride: from.xPanelStride };
+    if (layout === 'features') {
+      const io = { ...from, y, yPanelStride: 4 * LANES, yChannelStride: 4 * columns };
+      const { calls, ...facts } = this.product(w, io, bias, limits, false);
+      const product = [...packPanelsCalls({ ...into, channels: cols, pixels: columns }), ...calls];
+      return { ...facts, product, finish: [], io };
+    }
+    const made = this.panels(rows);
+    const io = { ...from, y: made.x, yPanelStride: made.xPanelStride, yChannelStride: 4 * LANES };
+    const { calls, ...facts } = this.product(w, io, bias, limits, false);
+    const product = [...packTokensCalls({ ...into, tokens: columns, features: cols }), ...calls];
+    const out = { x: made.x, y, tokens: columns, features: rows, lanes: LANES, panelStride: made.xPanelStride };
+    return { ...facts, product, finish: unpackTokensCalls(out), io };
+  }
+
+  /** Outputs in lanes, where that is faster. */
+  private few(
+    w: SparseMatrix | DenseMatrix,
+    bias: Float32Array | undefined,
+    limits: Limits,
+    x: number,
+    y: number,
+  ): Product | undefined {
+    const { rows, cols } = w;
+    const { columns: tokens, host } = this;
+    const dense = w instanceof SparseMatrix ? w.toDense() : w.data;
+    const { format } = chooseFew(host.info.isa, false, dense, rows, cols, tokens);
+    if (format === 'panels') return undefined;
+    if (format === 'dense') {
+      const packed = packGemv(dense, rows, cols, bias);
+      const calls = gemvCalls(packed, this.put(packed), { x, y, tokens, ...limits });
+      return { kernel: 'f32_dense_gemv', format, weightBytes: packed.bytes, calls };
+    }
+    const packed = packSpmv(dense, rows, cols, format, bias);
+    const scratch = this.alloc(spmvScratch(packed, tokens));
+    const calls = spmvCalls(packed, this.put(packed), { x, y, tokens, scratch, ...limits });
+    return { kernel: packed.kernel, format, weightBytes: packed.bytes, calls };
+  }
+
+  /** Panels of so many channels. */
+  panels(channels: number): { x: number; xPanelStride: number } {
+    const xPanelStride = 4 * LANES * channels + 64;
+    return { x: this.alloc(Math.ceil(this.columns / LANES) * xPanelStride), xPanelStride };
+  }
+
+  /** Y = clamp(W X + bias), or Y = clamp(Y + W X), from panels. */
+  private product(w: Operand, io: PanelIo, bias: Float32Array | undefined, limits: Limits, add: boolean): Product {
+    if (!(w instanceof Composite)) return this.matrix(w, io, bias, limits, add);
+    const { parts } = w;
+    const made: Product[] = [];
+    if (w.kind === 'product') {
+      let from = { x: io.x, xPanelStride: io.xPanelStride };
+      for (let i = parts.length - 1; i > 0; i--) {
+        const next = this.panels(parts[i].rows);
+        const to = { y: next.x, yPanelStride: next.xPanelStride, yChannelStride: 4 * LANES };
+        made.push(this.product(parts[i], { ...from, ...to }, undefined, OPEN, false));
+        from = next;
+      }
+      made.push(this.product(parts[0], { ...io, ...from }, bias, limits, add));
+    } else if (w.kind === 'sum') {
+      parts.forEach((part, i) => {
+        const last = i === parts.length - 1;
+        made.push(this.product(part, io, i ? undefined : bias, last ? limits : OPEN, add || i > 0));
+      });
+    } else {
+      let [row, col] = [0, 0];
+      for (const part of parts) {
+        const at = { ...io, x: io.x + 4 * LANES * col, y: io.y + io.yChannelStride * row };
+        made.push(this.product(part, at, bias?.subarray(row, row + part.rows), limits, add));
+        row += part.rows;
+        col += part.cols;
+      }
+    }
+    return {
+      kernel: w.kind,
+      format: made.map((m) => m.format).join(' '),
+      weightBytes: made.reduce((n, m) => n + m.weightBytes, 0),
+      calls: made.flatMap((m) => m.calls),
+    };
+  }
+
+  private matrix(
+    w: SparseMatrix | DenseMatrix,
+    io: PanelIo,
+    bias: Float32Array | undefined,
+    limits: Limits,
+    add: boolean,
+  ): Product {
+    const { rows, cols } = w;
+    if (this.int8) return this.integers(w as SparseMatrix, io, bias, limits);
+    const dense = w instanceof SparseMatrix ? w.toDense() : w.data;
+    const { packed, at } = this.pack(dense, rows, cols, this.columns, bias);
+    const calls = spmmCalls(packed, at, { ...io, columns: this.columns, ...limits, add });
+    return { kernel: packed.variant, format: packed.format, weightBytes: packed.bytes, calls };
+  }
+
+  /** Packs a matrix [rows][cols] for the kernel that is fastest on so many columns. */
+  pack(dense: Float32Array, rows: number, cols: number, columns: number, bias?: Float32Array): Placed {
+    const { variant } = chooseFormat(this.host, 'all', dense, rows, cols, columns);
+    const packed = packSpmm(dense, rows, cols, SPMM.find((v) => v.name === variant)!, bias);
+    return { packed, at: this.put(packed) };
+  }
+
+  /** An int8 matrix by activations quantised column by column. */
+  private integers(w: SparseMatrix, io: PanelIo, bias: Float32Array | undefined, limits: Limits): Product {
+    const { rows, cols } = w;
+    const { columns } = this;
+    const weights = integersOf(w);
+    const format = groupedInt8(weights.weights, rows, cols) ? 'group4' : 'dense';
+    const input = { per: 'token', range: 'magnitude' } as const;
+    const packed = packInt8(weights, rows, cols, { format, activations: 'i16', input, bias });
+    const need = int8Scratch(packed, columns);
+    const scratch = this.alloc(need.panels + need.lanes + need.sums);
+    const from = { x: io.x, xChannelStride: 4 * LANES, xPanelStride: io.xPanelStride };
+    const { y, yPanelStride, yChannelStride } = io;
+    const to = { into: 'f32', y, yPanelStride, yChannelStride, ...limits } as const;
+    const calls = int8Calls(packed, this.put(packed), { ...from, ...to, columns, scratch });
+    return { kernel: packed.kernel, format, weightBytes: packed.bytes, calls };
+  }
+}
+
+/** The integers of an int8 matrix, and its scales; a row of scale 0 is a row of zeros. */
+function integersOf(w: SparseMatrix): Int8Weights {
+  const { pattern, values } = partsOf(w);
+  const weights = new Int8Array(w.rows * w.cols);
+  pattern.visit((slot, row, col) => {
+    if (values.scales![row] > 0) weights[row * w.cols + col] = values.data[slot];
+  });
+  return { weights, scales: values.scales!.map((s) => s || 1) };
+}
+
+function checkActivations(activations: string, w: Operand): void {
+  if (activations !== 'float32' && activations !== 'int8') {
+    throw new ArgumentRangeError('activations', 'float32 or int8', activations);
+  }
+  if (activations === 'int8' && !(w instanceof SparseMatrix && w.dtype === 'int8')) {
+    throw new ArgumentRangeError('activations', 'float32, unless w is a SparseMatrix of dtype int8', activations);
+  }
+}
+
+function checkOptions(
+  rows: number,
+  columns: number,
+  layout: string,
+  bias: Float32Array | undefined,
+  min: number,
+  max: number,
+): void {
+  if (!Number.isInteger(columns) || columns < 0) throw new ArgumentRangeError('columns', 'an integer >= 0', columns);
+  if (layout !== 'features' && layout !== 'tokens')
+    throw new ArgumentRangeError('layout', 'features or tokens', layout);
+  if (bias !== undefined) checkArray('bias', bias, rows);
+  for (const [name, limit] of [
+    ['min', min],
+    ['max', max],
+  ] as const) {
+    if (typeof limit !== 'number' || Number.isNaN(limit)) throw new ArgumentRangeError(name, 'a number', limit);
+  }
+  if (min > max) throw new ArgumentRangeError('min', `at most max, ${max}`, min);
+}
