@@ -5,6 +5,7 @@ import type { KernelCall } from './kernel/call.ts';
 import { instantiate, type KernelInstance, type Kernels, toModule, type WasmSource } from './kernel/instance.ts';
 import { chooseIsa, type Isa } from './kernel/isa.ts';
 import { Arena } from './memory/arena.ts';
+import type { AdaptedOperator, AdaptedOptions } from './sparse/adapted.ts';
 import type { Operand } from './sparse/composite.ts';
 import type { SparseMatrix } from './sparse/matrix.ts';
 import type { PrepareOptions, SpmmOperator, SpmmOptions } from './sparse/operators.ts';
@@ -190,9 +191,20 @@ export class Engine {
     return (await this.operators()).sddmm(this, pattern, a, b, options);
   }
 
-  /** Packs W for so many columns, to be run many times, without promises or further memory. Throws as spmm() does. */
-  async prepare(w: Operand, options: PrepareOptions): Promise<SpmmOperator> {
-    return new (await operators()).SpmmOperator(this, w, options);
+  /**
+   * Packs W for so many columns, to be run many times, without promises or further memory. With `adapters`, each run says which
+   * of them each column has. Throws as spmm() does.
+   */
+  async prepare(w: Operand, options: AdaptedOptions): Promise<AdaptedOperator>;
+  async prepare(w: Operand, options: PrepareOptions): Promise<SpmmOperator>;
+  async prepare(
+    w: Operand,
+    options: PrepareOptions & Partial<AdaptedOptions>,
+  ): Promise<SpmmOperator | AdaptedOperator> {
+    const { SpmmOperator, AdaptedOperator } = await operators();
+    return options?.adapters === undefined
+      ? new SpmmOperator(this, w, options)
+      : new AdaptedOperator(this, w, options as AdaptedOptions);
   }
 
   /** As a model's run() does, products wait for a worker that is being replaced. */

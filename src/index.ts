@@ -28,8 +28,11 @@ export {
   type Results,
   type StepProfile,
 } from './model.ts';
+export type { AdaptedOperator, AdaptedOptions } from './sparse/adapted.ts';
+export { Adapter, type AdapterShape, type LoraShape } from './sparse/adapter.ts';
 export { Composite, type Operand } from './sparse/composite.ts';
 export { SparseMatrix } from './sparse/matrix.ts';
+export { MergedMatrix, MergedWeights } from './sparse/merged.ts';
 export type { PrepareOptions, SpmmOperator, SpmmOptions } from './sparse/operators.ts';
 export type {
   BitmaskMatrix,

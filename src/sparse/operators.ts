@@ -4,6 +4,7 @@ import { checkApart, checkArray, kept } from './arguments.ts';
 import { type Operand, readOperand } from './composite.ts';
 import { type OperatorHost, Products, readTask } from './products.ts';
 
+export { AdaptedOperator } from './adapted.ts';
 export { sddmm } from './sddmm.ts';
 
 export interface SpmmOptions {

@@ -1,0 +1,343 @@
+/**
+ * One product for a batch whose columns have different adapters: Y[:, p] = clamp((W + delta of p's adapter) X[:, p] + bias), as
+ * S-LoRA (arXiv 2311.03285) and Punica (arXiv 2310.18547) serve. W is multiplied once for all columns, and no merged copy of it
+ * is made: the columns of an adapter are brought side by side, so that a run of lanes has one adapter, and the same kernels add
+ * U (V x) to Y there. A run begins at any lane of a panel (addresses need no alignment); one that begins inside a panel is two
+ * calls, up to that panel's end and from there on.
+ *
+ *     columns given   0 1 . 0 1 .         adapters 0 and 1, none
+ *     in memory       0 0 | 1 1 | . .     runs, in the order in which their adapters come first
+ */
+import { ArgumentRangeError, ArgumentTypeError, DisposedError } from '../errors.ts';
+import type { KernelCall } from '../kernel/call.ts';
+import { packTokensCalls, unpackTokensCalls } from '../kernel/layout.ts';
+import { unaryCalls } from '../kernel/pointwise.ts';
+import { spmmCalls } from '../kernel/spmm.ts';
+import { type Adapter, type Delta, deltaOf, eachRow, extent } from './adapter.ts';
+import { checkApart, checkArray } from './arguments.ts';
+import { allocate } from './check.ts';
+import type { Operand } from './composite.ts';
+import type { PrepareOptions } from './operators.ts';
+import { LANES, OPEN, type OperatorHost, type PanelIo, type Placed, Products, readTask } from './products.ts';
+
+export interface AdaptedOptions extends PrepareOptions {
+  /** Adapters of w's size; run() names them by their places here. */
+  adapters: readonly Adapter[];
+}
+
+/** A packed adapter: its matrices from the last applied to the first, within the block of W that they change. */
+interface Resident {
+  readonly adapter: Adapter;
+  readonly row: number;
+  readonly col: number;
+  readonly parts: readonly Placed[];
+}
+
+/** How the columns of a batch lie in memory. */
+interface Arrangement {
+  /** Of each column as given, its adapter. */
+  readonly ids: Int32Array;
+  /** Column as given of each column in memory; left out where they are the same. */
+  readonly order?: Uint32Array;
+  /** Adds the changes to Y; left out where no column has any. */
+  readonly work?: () => void;
+}
+
+/** Y = clamp((W + delta) X + bias), with an adapter a column: packed once, run many times. Made by engine.prepare. */
+export class AdaptedOperator {
+  readonly rows: number;
+  readonly cols: number;
+  readonly columns: number;
+  readonly layout: 'features' | 'tokens';
+  /** Name of the kernel that multiplies W, and its weight format. */
+  readonly kernel: string;
+  readonly format: string;
+  /** Bytes of packed W. */
+  readonly weightBytes: number;
+  private readonly host: OperatorHost;
+  private readonly products: Products;
+  private readonly x: number;
+  private readonly y: number;
+  private readonly io: PanelIo;
+  private readonly base: () => void;
+  /** To and from the panels of `io`, around the changes, where W is multiplied without them. */
+  private readonly enter: (() => void) | undefined;
+  private readonly leave: (() => void) | undefined;
+  /** After W and the changes. */
+  private readonly finish: () => void;
+  private readonly residents: (Resident | undefined)[] = [];
+  private between: { x: number; xPanelStride: number; channels: number } | undefined;
+  private last: Arrangement | undefined;
+  private disposed = false;
+
+  /** @internal Made by Engine.prepare. */
+  constructor(host: OperatorHost, w: Operand, options: AdaptedOptions) {
+    const task = readTask(host, w, options);
+    const { rows, cols } = task.w;
+    const { columns, layout, min, max } = task;
+    if (!Array.isArray(options.adapters))
+      throw new ArgumentTypeError('adapters', 'an array of Adapters', options.adapters);
+    const adapters = [...options.adapters];
+    this.host = host;
+    this.rows = rows;
+    this.cols = cols;
+    this.columns = columns;
+    this.layout = layout;
+    for (const [i, a] of adapters.entries()) this.fitting(a, `adapters[${i}]`);
+    this.products = new Products(host, task);
+    try {
+      this.x = this.products.alloc(4 * cols * columns);
+      this.y = this.products.alloc(4 * rows * columns);
+      const { x, y } = this;
+      const plan = this.products.plan({ ...task, ...OPEN }, x, y);
+      this.kernel = plan.kernel;
+      this.format = plan.format;
+      this.weightBytes = plan.weightBytes;
+      this.base = host.bind(plan.product);
+      if (plan.io) this.io = plan.io;
+      else {
+        const [from, to] = [this.products.panels(cols), this.products.panels(rows)];
+        this.io = { ...from, y: to.x, yPanelStride: to.xPanelStride, yChannelStride: 4 * LANES };
+        const in1 = { x, y: from.x, tokens: columns, features: cols, lanes: LANES, panelStride: from.xPanelStride };
+        const in2 = { x: y, y: to.x, tokens: columns, features: rows, lanes: LANES, panelStride: to.xPanelStride };
+        this.enter = host.bind([...packTokensCalls(in1), ...packTokensCalls(in2)]);
+        this.leave = host.bind(unpackTokensCalls({ ...in2, x: to.x, y }));
+      }
+      // The limits hold for the sum, so they come last.
+      const limited = min > -Infinity || max < Infinity;
+      const clamp = limited ? unaryCalls('clamp', { x: y, y, n: rows * columns, a: min, b: max }) : [];
+      this.finish = host.bind([...plan.finish, ...clamp]);
+      for (const [i, adapter] of adapters.entries()) this.residents.push(this.resident(adapter, adapters.length - i));
+    } catch (error) {
+      this.products.release();
+      throw error;
+    }
+  }
+
+  /** The adapters by their numbers; undefined where one was removed. */
+  get adapters(): (Adapter | undefined)[] {
+    return this.residents.map((r) => r?.adapter);
+  }
+
+  /** Bytes of packed adapters. */
+  get adapterBytes(): number {
+    return this.residents.reduce((n, r) => n + (r ? r.parts.reduce((m, p) => m + p.packed.bytes, 0) : 0), 0);
+  }
+
+  /** Bytes of the engine's memory that the operator holds: weights, adapters, X, Y and scratch; 0 once disposed. */
+  get bytes(): number {
+    return this.products.bytes;
+  }
+
+  /**
+   * Packs another adapter; nothing of the others is touched. The engine's memory may grow, which ends views of it.
+   * @returns its number, for run()
+   * @throws ArgumentTypeError, ArgumentRangeError for one of another size; OutOfMemoryError, after which all is as before
+   */
+  add(adapter: Adapter): number {
+    this.check();
+    this.fitting(adapter, 'adapter');
+    const at = this.residents.indexOf(undefined);
+    const number = at < 0 ? this.residents.length : at;
+    this.residents[number] = this.resident(adapter, this.residents.length + 1);
+    return number;
+  }
+
+  /**
+   * Frees an adapter's memory, and its number for the next one added.
+   * @throws ArgumentRangeError where there is none of that number
+   */
+  remove(number: number): void {
+    this.check();
+    const resident = this.residents[number];
+    if (!resident) throw new ArgumentRangeError('number', 'the number of an adapter', number);
+    for (const { at } of resident.parts) this.products.release(at);
+    this.residents[number] = undefined;
+    this.last = undefined;
+  }
+
+  /**
+   * @param x in the operator's layout
+   * @param adapters [columns], the number of each column's adapter, -1 for none. The same ones as in the last run cost nothing
+   * @param out takes the result; must not share memory with x. Left out, a new array
+   * @throws ArgumentTypeError, ArgumentRangeError for wrong arrays; DisposedError
+   */
+  run(x: Float32Array, adapters: ArrayLike<number>, out?: Float32Array): Float32Array {
+    this.check();
+    const { rows, cols, columns, host } = this;
+    checkArray('x', x, cols * columns);
+    if (out !== undefined) {
+      checkArray('out', out, rows * columns);
+      checkApart(x, out);
+    }
+    const arrangement = this.arrange(adapters);
+    const { order, work } = arrangement;
+    const from = host.arena.view('float32', this.x, cols * columns);
+    if (order) this.move(x, from, cols, order, true);
+    else from.set(x);
+    host.guard(() => {
+      this.base();
+      if (work) {
+        this.enter?.();
+        work();
+        this.leave?.();
+      }
+      this.finish();
+    });
+    this.last = arrangement;
+    const result = host.arena.view('float32', this.y, rows * columns);
+    if (!order && !out) return result.slice();
+    out ??= new Float32Array(rows * columns);
+    if (order) this.move(result, out, rows, order, false);
+    else out.set(result);
+    return out;
+  }
+
+  /** Frees the memory. Calling it twice does no harm. */
+  dispose(): void {
+    if (this.disposed) return;
+    this.disposed = true;
+    this.residents.length = 0;
+    this.products.release();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  private check(): void {
+    if (this.disposed) throw new DisposedError('the operator');
+    this.host.check();
+  }
+
+  private fitting(adapter: Adapter, name: string): void {
+    deltaOf(adapter, name);
+    if (adapter.rows !== this.rows || adapter.cols !== this.cols) {
+      throw new ArgumentRangeError(name, `${this.rows} x ${this.cols}`, `${adapter.rows} x ${adapter.cols}`);
+    }
+  }
+
+  /** Packs an adapter, for the share of the columns that so many adapters leave it. */
+  private resident(adapter: Adapter, count: number): Resident {
+    const delta = deltaOf(adapter);
+    const { row, rowEnd, col, colEnd } = extent(delta);
+    const share = Math.ceil(this.columns / count);
+    const parts: Placed[] = [];
+    try {
+      for (const { data, rows, cols } of matricesOf(delta, row, rowEnd, col, colEnd)) {
+        parts.push(this.products.pack(data, rows, cols, share));
+      }
+      if (delta.kind === 'lora' && delta.rank > (this.between?.channels ?? 0)) {
+        const next = { ...this.products.panels(delta.rank), channels: delta.rank };
+        if (this.between) this.products.release(this.between.x);
+        this.between = next;
+        this.last = undefined;
+      }
+    } catch (error) {
+      for (const { at } of parts) this.products.release(at);
+      throw error;
+    }
+    return { adapter, row, col, parts };
+  }
+
+  /** Brings columns into the order of memory, or back. */
+  private move(x: Float32Array, y: Float32Array, channels: number, order: Uint32Array, sort: boolean): void {
+    const { columns } = this;
+    if (this.layout === 'tokens') {
+      order.forEach((given, i) => {
+        const [from, to] = sort ? [given, i] : [i, given];
+        y.set(x.subarray(from * channels, (from + 1) * channels), to * channels);
+      });
+      return;
+    }
+    for (let base = 0; base < channels * columns; base += columns) {
+      if (sort) for (let i = 0; i < columns; i++) y[base + i] = x[base + order[i]];
+      else for (let i = 0; i < columns; i++) y[base + order[i]] = x[base + i];
+    }
+  }
+
+  /** @throws ArgumentTypeError, ArgumentRangeError unless each column names an adapter or none */
+  private arrange(adapters: ArrayLike<number>): Arrangement {
+    const { columns, residents } = this;
+    if (!Array.isArray(adapters) && !ArrayBuffer.isView(adapters)) {
+      throw new ArgumentTypeError('adapters', 'an array of integers', adapters);
+    }
+    if (adapters.length !== columns) throw new ArgumentRangeError('adapters', `${columns} numbers`, adapters);
+    const ids = new Int32Array(columns);
+    let same = this.last !== undefined;
+    for (let i = 0; i < columns; i++) {
+      const id = adapters[i];
+      if (id !== -1 && (!Number.isInteger(id) || !residents[id])) {
+        throw new ArgumentRangeError(`adapters[${i}]`, 'the number of an adapter, or -1 for none', id);
+      }
+      ids[i] = id;
+      same &&= id === this.last?.ids[i];
+    }
+    if (same) return this.last!;
+    const groups = new Map<number, number[]>();
+    ids.forEach((id, i) => {
+      const group = groups.get(id);
+      if (group) group.push(i);
+      else groups.set(id, [i]);
+    });
+    const order = Uint32Array.from([...groups.values()].flat());
+    const calls: KernelCall[] = [];
+    let from = 0;
+    for (const [id, { length }] of groups) {
+      if (id >= 0) calls.push(...this.changes(residents[id]!, from, from + length));
+      from += length;
+    }
+    return {
+      ids,
+      ...(order.some((given, i) => given !== i) && { order }),
+      ...(calls.length && { work: this.host.bind(calls) }),
+    };
+  }
+
+  /** Adds an adapter's change to columns [from, to) of Y. */
+  private changes({ row, col, parts }: Resident, from: number, to: number): KernelCall[] {
+    const { io, between } = this;
+    const calls: KernelCall[] = [];
+    for (let next = from; next < to; from = next) {
+      const lane = from % LANES;
+      next = lane ? Math.min(to, from - lane + LANES) : to;
+      const columns = next - from;
+      const panel = (from - lane) / LANES;
+      const x = io.x + panel * io.xPanelStride + 4 * lane + 4 * LANES * col;
+      const y = io.y + panel * io.yPanelStride + 4 * lane + row * io.yChannelStride;
+      let input = { x, xPanelStride: io.xPanelStride };
+      parts.forEach(({ packed, at }, i) => {
+        if (i < parts.length - 1) {
+          const { x: y, xPanelStride: yPanelStride } = between!;
+          calls.push(
+            ...spmmCalls(packed, at, { ...input, y, yPanelStride, yChannelStride: 4 * LANES, columns, ...OPEN }),
+          );
+          input = between!;
+        } else calls.push(...spmmCalls(packed, at, { ...io, ...input, y, columns, ...OPEN, add: true }));
+      });
+    }
+    return calls;
+  }
+}
+
+/** The matrices of a change in the order in which they are applied, cut to the block that changes; none for no change. */
+function matricesOf(d: Delta, row: number, rowEnd: number, col: number, colEnd: number) {
+  const [rows, cols] = [rowEnd - row, colEnd - col];
+  if (!rows || !cols) return [];
+  if (d.kind === 'lora') {
+    const n = d.cols.length;
+    const v = allocate(Float32Array, d.rank * cols, `${d.rank} * ${cols}`);
+    for (let k = 0; k < d.rank; k++) for (let c = 0; c < n; c++) v[k * cols + d.cols[c] - col] = d.a[k * n + c];
+    const u = allocate(Float32Array, rows * d.rank, `${rows} * ${d.rank}`);
+    for (const [i, r] of d.rows.entries()) u.set(d.b.subarray(i * d.rank, (i + 1) * d.rank), (r - row) * d.rank);
+    return [
+      { data: v, rows: d.rank, cols },
+      { data: u, rows, cols: d.rank },
+    ];
+  }
+  const data = allocate(Float32Array, rows * cols, `${rows} * ${cols}`);
+  eachRow(d, (r, places, values) => {
+    for (let i = 0; i < places.length; i++) data[(r - row) * cols + places[i] - col] = values[i];
+  });
+  return [{ data, rows, cols }];
+}
