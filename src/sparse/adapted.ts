@@ -303,16 +303,17 @@ export class AdaptedOperator {
       next = lane ? Math.min(to, from - lane + LANES) : to;
       const columns = next - from;
       const panel = (from - lane) / LANES;
-      const x = io.x + panel * io.xPanelStride + 4 * lane + 4 * LANES * col;
-      const y = io.y + panel * io.yPanelStride + 4 * lane + row * io.yChannelStride;
+      const place = (base: number, panelStride: number) => base + panel * panelStride + 4 * lane;
+      const x = place(io.x, io.xPanelStride) + 4 * LANES * col;
+      const y = place(io.y, io.yPanelStride) + row * io.yChannelStride;
       let input = { x, xPanelStride: io.xPanelStride };
       parts.forEach(({ packed, at }, i) => {
         if (i < parts.length - 1) {
-          const { x: y, xPanelStride: yPanelStride } = between!;
-          calls.push(
-            ...spmmCalls(packed, at, { ...input, y, yPanelStride, yChannelStride: 4 * LANES, columns, ...OPEN }),
-          );
-          input = between!;
+          // Each run has its own lanes here too: threads may still read one's while they write another's.
+          const { x: to, xPanelStride: yPanelStride } = between!;
+          const own = { y: place(to, yPanelStride), yPanelStride, yChannelStride: 4 * LANES };
+          calls.push(...spmmCalls(packed, at, { ...input, ...own, columns, ...OPEN }));
+          input = { x: own.y, xPanelStride: yPanelStride };
         } else calls.push(...spmmCalls(packed, at, { ...io, ...input, y, columns, ...OPEN, add: true }));
       });
     }
