@@ -202,6 +202,20 @@ describe.each(ISAS)('%s', (isa) => {
     check(turn(3), [known[0], known[3], known[2]]);
     expect(op.add(known[0].adapter)).toBe(3); // the same twice is no harm: numbers tell them apart
     check(turn(4), [known[0], known[3], known[2], known[0]]);
+    // A larger rank takes the place of the memory between the factors: nothing may be written where that was.
+    const before = engine.arena.used;
+    const release = engine.arena.release.bind(engine.arena);
+    const freed: number[] = [];
+    engine.arena.release = (at) => void freed.push(at);
+    op.add(lora(rows, cols, 20, 7).adapter);
+    engine.arena.release = release;
+    expect(engine.arena.used).toBeGreaterThan(before);
+    expect(freed).toHaveLength(1);
+    const old = () => engine.arena.view('uint8', freed[0], 64 * 9);
+    old().fill(0xc5);
+    check(turn(4), [known[0], known[3], known[2], known[0]]);
+    expect(old().every((b) => b === 0xc5)).toBe(true);
+    release(freed[0]);
     op.dispose();
     op.dispose();
     expect(engine.arena.used).toBe(used);

@@ -162,15 +162,21 @@ describe('merged weights', () => {
     const b = slab('rows', rows, cols, [3, 4], 2);
     const c = slab('cols', rows, cols, [2], 3);
     const base = randf(36, 4);
-    for (const out of [a, b, c]) {
-      const w = base.slice();
-      const merged = new MergedWeights(w, rows, cols);
-      for (const k of [a, b, c]) merged.add(k.adapter);
-      merged.remove(out.adapter);
-      const left = [a, b, c].filter((k) => k !== out);
-      expectClose(w, fresh(base, left), 0);
-      for (const k of left) merged.remove(k.adapter);
-      expect(bits(w)).toEqual(bits(base));
+    for (const order of [
+      [a, b, c],
+      [a, c, b],
+      [c, a, b],
+    ]) {
+      for (const out of order) {
+        const w = base.slice();
+        const merged = new MergedWeights(w, rows, cols);
+        for (const k of order) merged.add(k.adapter);
+        merged.remove(out.adapter);
+        const left = order.filter((k) => k !== out);
+        expectClose(w, fresh(base, left), 0);
+        for (const k of left) merged.remove(k.adapter);
+        expect(bits(w)).toEqual(bits(base));
+      }
     }
   });
 

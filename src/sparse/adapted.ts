@@ -10,7 +10,7 @@
  */
 import { ArgumentRangeError, ArgumentTypeError, DisposedError } from '../errors.ts';
 import type { KernelCall } from '../kernel/call.ts';
-import { packTokensCalls, unpackTokensCalls } from '../kernel/layout.ts';
+import { packTokensCalls, transposeCalls, unpackTokensCalls } from '../kernel/layout.ts';
 import { unaryCalls } from '../kernel/pointwise.ts';
 import { spmmCalls } from '../kernel/spmm.ts';
 import { type Adapter, type Delta, deltaOf, eachRow, extent } from './adapter.ts';
@@ -25,7 +25,7 @@ export interface AdaptedOptions extends PrepareOptions {
   adapters: readonly Adapter[];
 }
 
-/** A packed adapter: its matrices from the last applied to the first, within the block of W that they change. */
+/** A packed adapter: its matrices in the order in which they are applied, within the block of W that they change. */
 interface Resident {
   readonly adapter: Adapter;
   readonly row: number;
@@ -56,13 +56,16 @@ export class AdaptedOperator {
   readonly weightBytes: number;
   private readonly host: OperatorHost;
   private readonly products: Products;
+  /** Rows of one column each, whatever the layout: those are quick to bring into another order. */
   private readonly x: number;
   private readonly y: number;
+  /** X and Y as `features` has them, and turned to rows of one column, with what turns X one way and Y the other. */
+  private readonly turn: { plain: number; rows: number; enter(): void; leave(): void } | undefined;
   private readonly io: PanelIo;
   private readonly base: () => void;
   /** To and from the panels of `io`, around the changes, where W is multiplied without them. */
-  private readonly enter: (() => void) | undefined;
-  private readonly leave: (() => void) | undefined;
+  private readonly toPanels: (() => void) | undefined;
+  private readonly fromPanels: (() => void) | undefined;
   /** After W and the changes. */
   private readonly finish: () => void;
   private readonly residents: (Resident | undefined)[] = [];
@@ -89,7 +92,13 @@ export class AdaptedOperator {
       this.x = this.products.alloc(4 * cols * columns);
       this.y = this.products.alloc(4 * rows * columns);
       const { x, y } = this;
-      const plan = this.products.plan({ ...task, ...OPEN }, x, y);
+      if (layout === 'features' && columns > 1) {
+        const [plain, turned] = [0, 0].map(() => this.products.alloc(4 * Math.max(rows, cols) * columns));
+        const enter = host.bind(transposeCalls({ x: plain, y: turned, rows: cols, cols: columns }));
+        const leave = host.bind(transposeCalls({ x: turned, y: plain, rows: columns, cols: rows }));
+        this.turn = { plain, rows: turned, enter, leave };
+      }
+      const plan = this.products.plan({ ...task, layout: 'tokens', ...OPEN }, x, y);
       this.kernel = plan.kernel;
       this.format = plan.format;
       this.weightBytes = plan.weightBytes;
@@ -100,8 +109,8 @@ export class AdaptedOperator {
         this.io = { ...from, y: to.x, yPanelStride: to.xPanelStride, yChannelStride: 4 * LANES };
         const in1 = { x, y: from.x, tokens: columns, features: cols, lanes: LANES, panelStride: from.xPanelStride };
         const in2 = { x: y, y: to.x, tokens: columns, features: rows, lanes: LANES, panelStride: to.xPanelStride };
-        this.enter = host.bind([...packTokensCalls(in1), ...packTokensCalls(in2)]);
-        this.leave = host.bind(unpackTokensCalls({ ...in2, x: to.x, y }));
+        this.toPanels = host.bind([...packTokensCalls(in1), ...packTokensCalls(in2)]);
+        this.fromPanels = host.bind(unpackTokensCalls({ ...in2, x: to.x, y }));
       }
       // The limits hold for the sum, so they come last.
       const limited = min > -Infinity || max < Infinity;
@@ -172,24 +181,19 @@ export class AdaptedOperator {
     }
     const arrangement = this.arrange(adapters);
     const { order, work } = arrangement;
-    const from = host.arena.view('float32', this.x, cols * columns);
-    if (order) this.move(x, from, cols, order, true);
-    else from.set(x);
+    this.enter(x, order);
     host.guard(() => {
       this.base();
       if (work) {
-        this.enter?.();
+        this.toPanels?.();
         work();
-        this.leave?.();
+        this.fromPanels?.();
       }
       this.finish();
     });
     this.last = arrangement;
-    const result = host.arena.view('float32', this.y, rows * columns);
-    if (!order && !out) return result.slice();
     out ??= new Float32Array(rows * columns);
-    if (order) this.move(result, out, rows, order, false);
-    else out.set(result);
+    this.leave(out, order);
     return out;
   }
 
@@ -240,20 +244,32 @@ export class AdaptedOperator {
     return { adapter, row, col, parts };
   }
 
-  /** Brings columns into the order of memory, or back. */
-  private move(x: Float32Array, y: Float32Array, channels: number, order: Uint32Array, sort: boolean): void {
-    const { columns } = this;
-    if (this.layout === 'tokens') {
-      order.forEach((given, i) => {
-        const [from, to] = sort ? [given, i] : [i, given];
-        y.set(x.subarray(from * channels, (from + 1) * channels), to * channels);
-      });
-      return;
+  /** Copies X in, its columns in the order of memory. */
+  private enter(x: Float32Array, order: Uint32Array | undefined): void {
+    const { host, turn, cols } = this;
+    const view = (at: number) => host.arena.view('float32', at, cols * this.columns);
+    let from = x;
+    if (turn) {
+      view(turn.plain).set(x);
+      host.guard(turn.enter);
+      from = view(turn.rows);
     }
-    for (let base = 0; base < channels * columns; base += columns) {
-      if (sort) for (let i = 0; i < columns; i++) y[base + i] = x[base + order[i]];
-      else for (let i = 0; i < columns; i++) y[base + order[i]] = x[base + i];
-    }
+    const to = view(this.x);
+    if (!order) to.set(from);
+    else order.forEach((given, i) => void to.set(from.subarray(given * cols, (given + 1) * cols), i * cols));
+  }
+
+  /** Copies Y out, its columns in the order given. */
+  private leave(y: Float32Array, order: Uint32Array | undefined): void {
+    const { host, turn, rows } = this;
+    const view = (at: number) => host.arena.view('float32', at, rows * this.columns);
+    const to = turn ? view(turn.rows) : y;
+    const from = view(this.y);
+    if (!order) to.set(from);
+    else order.forEach((given, i) => void to.set(from.subarray(i * rows, (i + 1) * rows), given * rows));
+    if (!turn) return;
+    host.guard(turn.leave);
+    y.set(view(turn.plain));
   }
 
   /** @throws ArgumentTypeError, ArgumentRangeError unless each column names an adapter or none */
