@@ -50,7 +50,7 @@ const assets = (host) => ({
 });
 
 /** The chunks fetched on demand. */
-const LAZY = /src\/(index|graph\/prepare|sparse\/operators|threads\/start|onnx\/index|ops\/rare)\.ts$/;
+const LAZY = /src\/(index|graph\/prepare|sparse\/(operators|merged)|threads\/start|onnx\/index|ops\/rare)\.ts$/;
 /**
  * Every such chunk needs the core; saying so keeps the core one file: esbuild would cut it into one for each set of chunks
  * that share a module, and a module's file costs Node 0.7 ms and a browser a request.

@@ -32,7 +32,8 @@ export type { AdaptedOperator, AdaptedOptions } from './sparse/adapted.ts';
 export { Adapter, type AdapterShape, type LoraShape } from './sparse/adapter.ts';
 export { Composite, type Operand } from './sparse/composite.ts';
 export { SparseMatrix } from './sparse/matrix.ts';
-export { MergedMatrix, MergedWeights } from './sparse/merged.ts';
+export type { MergedMatrix, MergedWeights } from './sparse/merged.ts';
+export { mergedMatrix, mergedWeights } from './sparse/merging.ts';
 export type { PrepareOptions, SpmmOperator, SpmmOptions } from './sparse/operators.ts';
 export type {
   BitmaskMatrix,

@@ -4,10 +4,11 @@ import {
   Adapter,
   ArgumentRangeError,
   ArgumentTypeError,
-  MergedMatrix,
-  MergedWeights,
+  mergedMatrix,
+  mergedWeights,
   SparseMatrix,
 } from '../src/index.ts';
+import { MergedMatrix, MergedWeights } from '../src/sparse/merged.ts';
 import { assortment, entries, type Known, lora, slab } from './support/adapters.ts';
 import { randf, rng } from './support/kernels.ts';
 import { expectClose } from './support/spmm.ts';
@@ -280,4 +281,18 @@ describe('merged sparse matrix', () => {
     expect(() => merged.add(adapter)).toThrow(ArgumentRangeError);
     expect(merged.remove(adapter)).toBe(bases[1]);
   });
+});
+
+test('merging is fetched when asked for', async () => {
+  const w = new Float32Array(6);
+  const merged = await mergedWeights(w, 2, 3);
+  const { adapter, delta } = slab('rows', 2, 3, [1], 1);
+  merged.add(adapter);
+  expectClose(w, delta, 0);
+  await expect(mergedWeights(w, 3, 3)).rejects.toThrow(/"weights" expected 9 values/);
+  const base = SparseMatrix.fromDense(new Float32Array(6), 2, 3);
+  const sparse = await mergedMatrix(base);
+  expectClose(sparse.add(adapter).toDense(), delta, 0);
+  expect(sparse.remove(adapter)).toBe(base);
+  await expect(mergedMatrix(null as never)).rejects.toThrow(ArgumentTypeError);
 });

@@ -21,13 +21,8 @@ interface Layer {
 }
 
 /**
- * Dense weights [rows][cols] that adapters are merged into, in place.
- *
- *     const merged = new MergedWeights(weights, 768, 768);
- *     merged.add(lora);
- *     merged.remove(lora); // weights has the bits that it had
- *
- * Whoever changes weights in between should know that removing puts back what was there when an adapter was added.
+ * Dense weights [rows][cols] that adapters are merged into, in place. Made by mergedWeights(). Whoever changes weights in between
+ * should know that removing puts back what was there when an adapter was added.
  */
 export class MergedWeights {
   readonly rows: number;
@@ -37,10 +32,7 @@ export class MergedWeights {
   /** For the widest row of any adapter so far: removing allocates nothing that could fail half-way. */
   private sum = new Float64Array(0);
 
-  /**
-   * @param weights [rows][cols], used in place: a view of a WebAssembly memory must stay valid
-   * @throws ArgumentTypeError, ArgumentRangeError
-   */
+  /** @internal */
   constructor(weights: Float32Array, rows: number, cols: number) {
     for (const [name, n] of Object.entries({ rows, cols })) {
       if (!Number.isInteger(n) || n < 0) throw new ArgumentRangeError(name, 'an integer >= 0', n);
@@ -139,14 +131,14 @@ export class MergedWeights {
 
 /**
  * Sparse weights and the adapters added to them. Each state is a matrix of its own: f32, CSR, of every place that the base or an
- * adapter stores. Low-rank adapters would fill it, so they are refused: engine.prepare() runs them beside it.
+ * adapter stores. Made by mergedMatrix(). Low-rank adapters would fill it, so they are refused: engine.prepare() runs them beside it.
  */
 export class MergedMatrix {
   readonly base: SparseMatrix;
   private current: SparseMatrix;
   private list: Adapter[] = [];
 
-  /** @throws ArgumentTypeError */
+  /** @internal */
   constructor(base: SparseMatrix) {
     partsOf(base, 'base');
     this.base = base;
