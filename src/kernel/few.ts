@@ -12,6 +12,8 @@ export const FEW_TOKENS = 8;
 export interface FewChoice {
   /** Outputs in lanes: dense or a format of the spmv family. Tokens in lanes: `panels`, whose kernel is chosen as for many. */
   readonly format: SpmvFormat | 'dense' | 'panels';
+  /** Weights stay in half precision; `format` is group16. */
+  readonly half?: boolean;
   /** Predicted time of the choice and of the dense kernel, ns. */
   readonly ns: number;
   readonly denseNs: number;
@@ -23,15 +25,25 @@ export interface FewChoice {
  * ns of a record (an input of a block, a step of a window) for one token and for two. Measured on 3072x768 at 80 %, Zen 4,
  * Node 20 and 24 (simd128) and Node 24 (relaxed); only their ratios count.
  */
-const RECORD: Readonly<Record<Isa, Readonly<Record<SpmvFormat | 'dense', readonly [one: number, two: number]>>>> = {
+const RECORD: Readonly<
+  Record<Isa, Readonly<Record<SpmvFormat | 'dense' | 'half', readonly [one: number, two: number]>>>
+> = {
   simd128: {
     dense: [0.9, 1.5],
+    half: [1.9, 2.9],
     group16: [1.03, 1.57],
     group8: [0.61, 0.95],
     group4: [0.42, 0.67],
     window: [2.75, 5.6],
   },
-  relaxed: { dense: [0.78, 1.2], group16: [0.9, 1.36], group8: [0.57, 0.8], group4: [0.43, 0.58], window: [2.15, 4.1] },
+  relaxed: {
+    dense: [0.78, 1.2],
+    half: [1.4, 1.9],
+    group16: [0.9, 1.36],
+    group8: [0.57, 0.8],
+    group4: [0.43, 0.58],
+    window: [2.15, 4.1],
+  },
 };
 /** ns of a block: list heads, the end of the loop, clamp and store. */
 const BLOCK = 5;
@@ -44,6 +56,9 @@ const LAYOUT = 0.9;
 /**
  * @param denseOnly leaves the sparse formats out; without a zero they are out anyway
  * @param tokens 1 to {@link FEW_TOKENS}
+ * @param half the weights are finite halves: groups of 16 may keep them so. Who stores halves has more weights than caches hold,
+ *   so all formats are taken to come from memory (3072x768 at 80 %, one token, 120 layers in turn, simd128: f32 77 us, f16 58;
+ *   the same layer again and again: 30 and 56)
  */
 export function chooseFew(
   isa: Isa,
@@ -52,18 +67,25 @@ export function chooseFew(
   rows: number,
   cols: number,
   tokens: number,
+  half = false,
 ): FewChoice {
   const { nonzeros, records } = countSpmv(weights, rows, cols);
   const zeros = rows * cols - nonzeros;
-  const time = (format: SpmvFormat | 'dense', height: number, count: number, recordBytes: number) => {
+  const time = <F extends SpmvFormat | 'dense' | 'half'>(
+    format: F,
+    height: number,
+    count: number,
+    recordBytes: number,
+  ) => {
     const [one, two] = RECORD[isa][format];
     const blocks = Math.ceil(rows / height);
     const compute = (tokens >> 1) * (BLOCK * blocks + two * count) + (tokens & 1) * (BLOCK * blocks + one * count);
     const bytes = count * recordBytes;
-    return { format, ns: bytes > CACHE ? Math.max(compute, bytes * MEMORY) : compute };
+    return { format, ns: half || bytes > CACHE ? Math.max(compute, bytes * MEMORY) : compute };
   };
   const dense = time('dense', 16, Math.ceil(rows / 16) * cols, 64);
-  const list: { format: FewChoice['format']; ns: number }[] = [dense];
+  const list: Pick<FewChoice, 'format' | 'half' | 'ns'>[] = [dense];
+  if (half) list.push({ ...time('half', 16, records.group16, 34), format: 'group16', half });
   if (zeros > 0 && !denseOnly) {
     list.push(time('group16', 16, records.group16, 66), time('group8', 8, records.group8, 34));
     list.push(time('group4', 4, records.group4, 18), time('window', 16, records.window, 82));

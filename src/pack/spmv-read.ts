@@ -1,6 +1,17 @@
 /** Reads packed weights of the kernels for few tokens back, with every offset checked (layout: spmv.ts). */
 import { SparseFormatError } from '../errors.ts';
-import { byteOf, HALF_BITS, HALF_SCALE, HEIGHT, headOf, type Int8Matrix, LIST, NONE, type PackedSpmv } from './spmv.ts';
+import {
+  byteOf,
+  HALF_BITS,
+  HALF_SCALE,
+  HEIGHT,
+  halfPlace,
+  headOf,
+  type Int8Matrix,
+  LIST,
+  NONE,
+  type PackedSpmv,
+} from './spmv.ts';
 import { WINDOW } from './window.ts';
 
 interface Reader {
@@ -101,7 +112,7 @@ function read(p: PackedSpmv, to: Reader): void {
           }
         } else if (half) {
           for (let r = 0; r < height; r++) {
-            const weight = body + 2 * (height * i + r);
+            const weight = body + 2 * (height * i + halfPlace(r));
             const bits = view.getUint16(weight, true);
             if ((bits & 0x7c00) === 0x7c00) throw wrong(weight, `expected a finite half, got bits ${bits}`);
             put(weight, r, base, bits, limit);

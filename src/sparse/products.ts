@@ -15,12 +15,13 @@ import type { Arena } from '../memory/arena.ts';
 import { packGemv } from '../pack/dense.ts';
 import { type Int8Weights, packInt8 } from '../pack/int8.ts';
 import { type PackedSpmm, packSpmm } from '../pack/spmm.ts';
-import { packSpmv } from '../pack/spmv.ts';
+import { packSpmv, packSpmvHalf } from '../pack/spmv.ts';
 import { checkArray, kept } from './arguments.ts';
 import { Composite, type Operand, readOperand } from './composite.ts';
 import { partsOf, SparseMatrix } from './matrix.ts';
 import type { PrepareOptions } from './operators.ts';
 import type { DenseMatrix } from './types.ts';
+import { finiteHalves } from './values.ts';
 
 /** What operators need of an engine. */
 export interface OperatorHost {
@@ -165,14 +166,15 @@ export class Products {
     const { rows, cols } = w;
     const { columns: tokens, host } = this;
     const dense = w instanceof SparseMatrix ? w.toDense() : w.data;
-    const { format } = chooseFew(host.info.isa, false, dense, rows, cols, tokens);
+    const halves = w instanceof SparseMatrix ? finiteHalves(partsOf(w)) : undefined;
+    const { format, half } = chooseFew(host.info.isa, false, dense, rows, cols, tokens, halves !== undefined);
     if (format === 'panels') return undefined;
     if (format === 'dense') {
       const packed = packGemv(dense, rows, cols, bias);
       const calls = gemvCalls(packed, this.put(packed), { x, y, tokens, ...limits });
       return { kernel: 'f32_dense_gemv', format, weightBytes: packed.bytes, calls };
     }
-    const packed = packSpmv(dense, rows, cols, format, bias);
+    const packed = half ? packSpmvHalf(halves!(), rows, cols, bias) : packSpmv(dense, rows, cols, format, bias);
     const scratch = this.alloc(spmvScratch(packed, tokens));
     const calls = spmvCalls(packed, this.put(packed), { x, y, tokens, scratch, ...limits });
     return { kernel: packed.kernel, format, weightBytes: packed.bytes, calls };
