@@ -23,9 +23,9 @@ import { N0, N1, N2, N3, N4, put } from './tile';
 }
 
 /**
- * Weights 4 K to 4 K + 3 of a record at q. Of half precision (H), from 16 bits of each lane of `u`, exactly unless they are
- * infinite or NaN: a shift moves exponent and fraction to where a float has them, and the multiplication by 2^112 corrects
- * the exponent, of subnormal numbers too. One load for eight.
+ * Weights 4 K to 4 K + 3 of a record at q. Of half precision (H), from 16 bits of each lane of `u` (the low ones are of
+ * output i, the high of i + 4), exactly unless they are infinite or NaN: a shift moves exponent and fraction to where a float
+ * has them, and the multiplication by 2^112 corrects the exponent, of subnormal numbers too. One load for eight.
  */
 // @ts-expect-error: decorator
 @inline function four<K, H>(q: usize, u: v128, mask: v128, correction: v128): v128 {
@@ -208,7 +208,7 @@ export function f32_group4_spmv(
   group<N1, N0>(x, sx, y, sy, w, tokens, rows, lists, min, max);
 }
 
-/** Weights of half precision, all finite; the two of a lane of 32 bits are those of outputs i and i + 4. */
+/** Weights of half precision, all finite. */
 export function f16_group16_spmv(
   x: usize, sx: usize, y: usize, sy: usize, w: usize, tokens: i32, rows: i32, lists: i32, min: f32, max: f32,
 ): void {
