@@ -146,6 +146,14 @@ describe.each(ISAS)('%s: halves, one to eight tokens', (isa) => {
     expectClose(kept.run(x), expanded.run(x), tolerance(300), 'f16 and f32');
     kept.dispose();
     expanded.dispose();
+    // Without zeros halves are slower from anywhere; with few in common, windows are.
+    for (const [data, kernel] of [
+      [halves(100, 300, 1), 'f32_dense_gemv'],
+      [halves(100, 300, 0.1), 'f32_window_spmv'],
+    ] as const) {
+      using op = await engine.prepare(SparseMatrix.fromDense(data, 100, 300, { dtype: 'float16' }), { columns: 1 });
+      expect(op.kernel).toBe(kernel);
+    }
   });
 
   test('of every format and shape: as the numbers they stand for', async () => {
@@ -181,7 +189,7 @@ describe.each(ISAS)('%s: halves, one to eight tokens', (isa) => {
   });
 
   test('NaN and infinities, in weights (which float32 then holds) and in inputs', async () => {
-    const w = halves(64, 200, 1);
+    const w = halves(64, 200, 0.3, 16);
     const x = randf(200, 4);
     const layer = { rows: 64, cols: 200, tokens: 1 };
     const make = (data: Float32Array) =>
@@ -190,9 +198,11 @@ describe.each(ISAS)('%s: halves, one to eight tokens', (isa) => {
     expect(finite.kernel).toBe('f16_group16_spmv');
     const wild = x.slice();
     wild[3] = Number.POSITIVE_INFINITY;
-    expect([...finite.run(wild)]).toEqual([...referenceSpmv(w, wild, layer)]);
+    const meets = w.filter((v, i) => v && i % 200 === 3).length;
+    expect(meets).toBeGreaterThan(0);
+    expectClose(finite.run(wild), referenceSpmv(w, wild, layer), tolerance(200), 'an infinite input');
     wild[3] = Number.NaN;
-    expect([...finite.run(wild)].every(Number.isNaN)).toBe(true);
+    expect([...finite.run(wild)].filter(Number.isNaN).length).toBe(meets);
     w[25] = Number.NaN;
     w[500] = Number.NEGATIVE_INFINITY;
     const odd = await make(w);
