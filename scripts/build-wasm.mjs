@@ -1,4 +1,4 @@
-// assembly/ -> dist/wasm/*.wasm: asc for each target, then wasm-opt; the targets side by side. Beside each module goes its twin
+// assembly/ -> dist/wasm/*.wasm: asc for each target, wasm-opt, then pair-products; the targets side by side. Beside each module goes its twin
 // for threads, `-threads`: the same bytes but for the memory, which is imported and shared.
 // For experiments another entry and folder may be given: node scripts/build-wasm.mjs [entry.ts] [outDir]
 import { execFile } from 'node:child_process';
@@ -6,6 +6,7 @@ import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { promisify } from 'node:util';
 import { gzipSync } from 'node:zlib';
+import { pairProducts } from './pair-products.mjs';
 
 const [entry = 'assembly/index.ts', outDir = 'dist/wasm'] = process.argv.slice(2).filter((a) => !a.startsWith('-'));
 const quiet = process.argv.includes('--quiet');
@@ -52,6 +53,8 @@ async function make(target) {
   if (target === 'relaxed') features.push('relaxed-simd');
   const flags = ['-O3', '--strip-debug', '--strip-producers', ...features.map((f) => `--enable-${f}`)];
   await run('node_modules/binaryen/bin/wasm-opt', out, ...flags, '-o', out);
+  // Relaxed modules have one instruction for both.
+  if (target === 'simd128') writeFileSync(out, pairProducts(readFileSync(out)).bytes);
   writeFileSync(join(outDir, `${stem}.${target}-threads.wasm`), shareMemory(readFileSync(out)));
   if (!quiet)
     console.log(`${out}  ${statSync(out).size} bytes, ${gzipSync(readFileSync(out), { level: 9 }).length} gzipped`);
