@@ -38,7 +38,7 @@ import { N0, N1, N2, N3, N4, put } from './tile';
  */
 // @ts-expect-error: decorator
 @inline function group<V, H>(
-  x: usize, sx: usize, y: usize, sy: usize, w: usize, tokens: i32, rows: i32, lists: i32, min: f32, max: f32,
+  x: usize, sx: usize, y: usize, sy: usize, w: usize, tokens: i32, rows: i32, lists: i32, min: f32, max: f32, k: usize,
 ): void {
   const v = offsetof<V>();
   const half = offsetof<H>() > 0;
@@ -46,9 +46,8 @@ import { N0, N1, N2, N3, N4, put } from './tile';
   const lo = f32x4.splat(min), hi = f32x4.splat(max);
   let m: v128 = f32x4.splat(0), c = m;
   if (half) {
-    m = v128.load(w);
-    c = v128.load(w, 16);
-    w += 32;
+    m = v128.load(k);
+    c = v128.load(k, 16);
   }
   for (let j = 0; j < rows; j += <i32>v * 4) {
     const block = w;
@@ -181,24 +180,24 @@ import { N0, N1, N2, N3, N4, put } from './tile';
 export function f32_group16_spmv(
   x: usize, sx: usize, y: usize, sy: usize, w: usize, tokens: i32, rows: i32, lists: i32, min: f32, max: f32,
 ): void {
-  group<N4, N0>(x, sx, y, sy, w, tokens, rows, lists, min, max);
+  group<N4, N0>(x, sx, y, sy, w, tokens, rows, lists, min, max, 0);
 }
 export function f32_group8_spmv(
   x: usize, sx: usize, y: usize, sy: usize, w: usize, tokens: i32, rows: i32, lists: i32, min: f32, max: f32,
 ): void {
-  group<N2, N0>(x, sx, y, sy, w, tokens, rows, lists, min, max);
+  group<N2, N0>(x, sx, y, sy, w, tokens, rows, lists, min, max, 0);
 }
 export function f32_group4_spmv(
   x: usize, sx: usize, y: usize, sy: usize, w: usize, tokens: i32, rows: i32, lists: i32, min: f32, max: f32,
 ): void {
-  group<N1, N0>(x, sx, y, sy, w, tokens, rows, lists, min, max);
+  group<N1, N0>(x, sx, y, sy, w, tokens, rows, lists, min, max, 0);
 }
 
-/** Weights of half precision, all finite. */
+/** Weights of half precision, all finite. k: the constants that expand them. */
 export function f16_group16_spmv(
-  x: usize, sx: usize, y: usize, sy: usize, w: usize, tokens: i32, rows: i32, lists: i32, min: f32, max: f32,
+  x: usize, sx: usize, y: usize, sy: usize, w: usize, tokens: i32, rows: i32, lists: i32, min: f32, max: f32, k: usize,
 ): void {
-  group<N4, N1>(x, sx, y, sy, w, tokens, rows, lists, min, max);
+  group<N4, N1>(x, sx, y, sy, w, tokens, rows, lists, min, max, k);
 }
 
 /** Stores outputs 4 I to 4 I + 3 of a block, of which n are left, where each lies: byte offsets at `to`. */
@@ -315,15 +314,14 @@ export function f32_window_split(x: usize, q: usize, xp: usize, tokens: i32, col
 
 /**
  * Unstructured int8: a step gives each of 8 outputs two products with u8 inputs out of a window of 16. Q is what
- * i8_window_quantize writes, sq bytes a token; Y = clamp(scales (W (Q - zero point)) + bias), exact in i32.
+ * i8_window_quantize writes, sq bytes a token; Y = clamp(scales (W (Q - zero point)) + bias), exact in i32. k: two masks.
  */
 export function i8_window_spmv(
-  q: usize, sq: usize, y: usize, sy: usize, w: usize, tokens: i32, rows: i32, lists: i32, min: f32, max: f32,
+  q: usize, sq: usize, y: usize, sy: usize, w: usize, tokens: i32, rows: i32, lists: i32, min: f32, max: f32, k: usize,
 ): void {
   const lo = f32x4.splat(min), hi = f32x4.splat(max);
   // Masks from memory: V8 13.6 would build the constants again at every use (71 us, now 53; Node 24, 3072x768 at 70 %).
-  const low = v128.load(w), even = v128.load(w, 16);
-  w += 32;
+  const low = v128.load(k), even = v128.load(k, 16);
   for (let j = 0; j < rows; j += 8) {
     const block = w;
     for (let t = 0; t < tokens; t++) {

@@ -33,7 +33,10 @@ export function spmvCalls(p: PackedSpmv, at: number, io: SpmvIo): KernelCall[] {
   const { x, y, tokens, min, max, scratch } = io;
   const { rows, cols, kernel } = p;
   if (!tokens) return [];
-  const rest = [y, 4 * rows, at, tokens, rows, listsOf(cols), min, max];
+  // What expands f16 and int8 weights stands before the first block.
+  const constants = p.type === 'f32' ? 0 : 32;
+  const rest = [y, 4 * rows, at + constants, tokens, rows, listsOf(cols), min, max];
+  if (constants) rest.push(at);
   if (p.format !== 'window') return [{ kernel, args: [x, 4 * cols, ...rest] }];
   if (p.type === 'i8') {
     const stride = quantized(cols);
