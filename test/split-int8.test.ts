@@ -160,8 +160,8 @@ describe.each(ISAS)('%s', (isa) => {
   });
 
   test('int8: a chain, and layers that use scratch memory again in another shape', () => {
-    // Sums of several blocks of inputs, which shapes of their own place differently.
-    check(isa, (b) => {
+    // What a chunk of one layer reads, a chunk of the next would overwrite: they are phases.
+    const again = (b: Bench) => {
       const scratch = scratchBlock(b, 1 << 23);
       const columns = 200;
       return [
@@ -169,12 +169,15 @@ describe.each(ISAS)('%s', (isa) => {
         ...layerCalls(b, { rows: 90, cols: 3300, columns, scratch, seed: 2 }),
         ...layerCalls(b, { rows: 200, cols: 300, columns, scratch, seed: 3 }),
       ];
-    });
-    check(isa, (b) => {
+    };
+    check(isa, again, 3, 3);
+    // By output channels: the sums of one are not the other's, so they are two phases.
+    const twice = (b: Bench) => {
       const scratch = scratchBlock(b, 1 << 22);
       const calls = [1, 2].flatMap((seed) => layerCalls(b, { rows: 400, cols: 3300, columns: 20, scratch, seed }));
       return calls.filter((c) => !/range|quantize/.test(c.kernel));
-    });
+    };
+    check(isa, twice, 3, 2);
     check(isa, (b) => {
       const [cols, mid, rows, columns] = [200, 400, 300, 203];
       const hidden = { scale: 0.01, zeroPoint: 3, type: 's8' } as const;
@@ -193,6 +196,31 @@ test('every such kernel was cut', () => {
   const all = [...names, ...quantizing].filter((n) => relaxed || !n.includes('q7spmm'));
   expect(all.filter((k) => !covered.has(k))).toEqual([]);
   expect(cutByBlocks().filter((k) => !covered.has(k))).toEqual([]);
+});
+
+test('int8: one layer is one phase, whatever its blocks of inputs', () => {
+  for (const [rows, cols, columns] of [
+    [66, 3300, 201],
+    [403, 4100, 17],
+  ]) {
+    const b = new Bench('simd128');
+    const view = (at: number, bytes: number) => new Uint8Array(b.memory.buffer, at, bytes);
+    const calls = layerCalls(b, { rows, cols, columns }).filter((c) => !/range|quantize/.test(c.kernel));
+    expect(calls.length).toBeGreaterThan(2);
+    expect(splitCalls(calls, { threads: 2, view, scratch: () => 1 << 20 }).length).toBe(1);
+  }
+});
+
+test('int8: who finds the ranges of a chunk has memory of its own', () => {
+  for (const source of ['panels', 'tokens'] as const) {
+    const b = new Bench('simd128');
+    const view = (at: number, bytes: number) => new Uint8Array(b.memory.buffer, at, bytes);
+    const calls = layerCalls(b, { rows: 131, cols: 257, columns: 800, source });
+    const [phase] = splitCalls(calls, { threads: 3, view, scratch: () => 1 << 20 });
+    const places = phase.map((chunk) => chunk[0].args[chunk[0].args.length - 1]);
+    expect(phase.map((chunk) => chunk[0].kernel)).toEqual(places.map(() => `i8_${source}_range`));
+    expect(places).toEqual(places.map((_, i) => (1 << 20) + 64 * i));
+  }
 });
 
 test('calls that are not worth it, and weights that are not packed, stay whole', () => {

@@ -17,11 +17,12 @@ export interface ColumnCall {
   cut(from: number, to: number, scratch: number): KernelCall;
   /** A product with packed weights. */
   readonly product?: PackedProduct;
-  /** Panels in scratch memory, which calls of one list may use again in another shape: address, bytes between panels of 16. */
+  /** What calls of one list may use again in another shape. */
   readonly scratches?: readonly Panels[];
 }
 
-export type Panels = readonly [at: number, stride: number];
+/** Panels of 16 columns in scratch memory. */
+export type Panels = readonly [at: number, end: number, stride: number];
 
 /** A product Y = W X whose packed weights are groups of output channels, each with a header. */
 export interface PackedProduct {
@@ -62,7 +63,9 @@ export interface SingleCall {
 const PRODUCT = /^f32_(csr|group2|group4|dense)_spmm_(\d+)x(\d+)$/;
 const INTEGERS = /^i8_(csr|group4|dense)_q7?spmm_/;
 
-const used = (...panels: Panels[]): Panels[] => panels.filter(([, stride]) => stride > 0);
+/** So many panels of 8, `stride` bytes apart; none where that is 0. */
+const eights = (at: number, count: number, stride: number): Panels[] =>
+  stride ? [[at, at + count * stride, 2 * stride]] : [];
 
 /** Undefined for kernels that are not along columns of panels of 16. */
 export function columnCall(call: KernelCall): ColumnCall | undefined {
@@ -122,10 +125,17 @@ export function columnCall(call: KernelCall): ColumnCall | undefined {
     const [x, xp, columns, y, yp, yh, yc, rows, from, to] = args;
     const [lp, sums, sp, stage] = args.slice(16);
     const summed = (stage & 3) !== 0;
+    const tiles = Math.ceil(columns / 8);
     const channels = integers[1] === 'csr' ? 1 : 4;
     return {
       ...moved(2, { 0: 2 * xp, 3: yp, 15: 2 * lp, 17: 2 * sp }, (to - from) * columns * (channels > 1 ? 0.012 : 0.02)),
-      scratches: used([x, 2 * xp], [y, yp], [args[15], 2 * lp], [sums, summed ? 2 * sp : 0]),
+      // A block's inputs are part of a panel.
+      scratches: [
+        ...eights(x, tiles - 1 || 0.5, xp),
+        ...eights(y, tiles, yp / 2),
+        ...eights(args[15], tiles, lp),
+        ...eights(sums, tiles, summed ? sp : 0),
+      ],
       product: {
         ...{ x, y, yPanelStride: yp, yChannelStride: yc, yTail: yh + 32, adds: false, sums: summed },
         ...{ channels, from, to, header: 8 + 16 * channels },
@@ -147,9 +157,10 @@ export function columnCall(call: KernelCall): ColumnCall | undefined {
     const o = kernel === 'i8_panels_quantize' ? 1 : 0;
     const [row, channels, columns, lp, y, yp] = [args[1], ...[2, 3, 5, 9, 10].map((i) => args[i + o])];
     const step = o ? args[2] : 16 * row;
+    const tiles = Math.ceil(columns / 8);
     return {
       ...moved(3 + o, { 0: step, [4 + o]: 2 * lp, [9 + o]: 2 * yp }, columns * channels * 0.3),
-      scratches: used([y, 2 * yp], [args[4 + o], 2 * lp]),
+      scratches: [...eights(y, tiles, yp), ...eights(args[4 + o], tiles, lp)],
     };
   }
   if (kernel === 'i8_panels_range' || kernel === 'i8_tokens_range') {
@@ -161,7 +172,7 @@ export function columnCall(call: KernelCall): ColumnCall | undefined {
     return {
       ...along,
       scratch: 64,
-      scratches: [[args[4 + o], 128]],
+      scratches: eights(args[4 + o], Math.ceil(columns / 8), 64),
       cut(from, to, scratch) {
         const part = along.cut(from, to, 0);
         return { kernel, args: part.args.map((v, i) => (i === 8 + o ? scratch : v)) };

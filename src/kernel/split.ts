@@ -118,9 +118,9 @@ export function splitCalls(calls: readonly KernelCall[], ctx: SplitContext): Pha
 }
 
 /** Whether a call uses scratch memory in another shape than calls of the group, whose columns lie elsewhere in it then. */
-function reshaped(group: readonly ColumnCall[], { scratches = [], panels }: ColumnCall): boolean {
-  const differ = ([a, s]: Panels, [b, t]: Panels) =>
-    a < b + t * panels && b < a + s * panels && (s !== t || Math.abs(a - b) >= s);
+function reshaped(group: readonly ColumnCall[], { scratches = [] }: ColumnCall): boolean {
+  const differ = ([a, aEnd, s]: Panels, [b, bEnd, t]: Panels) =>
+    a < bEnd && b < aEnd && (s !== t || Math.abs(a - b) >= s);
   return scratches.some((s) => group.some((c) => c.scratches?.some((t) => differ(s, t))));
 }
 
