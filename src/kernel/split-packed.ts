@@ -2,7 +2,6 @@
  * Kernels for few tokens, whose packed weights tell where their work can be cut: between blocks of outputs, each as heavy as its
  * bytes (src/pack/spmv.ts). A block's outputs are added up as they are without a cut.
  */
-import { headOf, LIST } from '../pack/spmv.ts';
 import type { KernelCall } from './call.ts';
 
 /** A call of blocks that do not depend on each other. */
@@ -34,14 +33,17 @@ const BLOCKS: Readonly<Record<string, Blocks>> = {
   f32_group4_spmv: { height: 4, head: 16, record: 16, ns: 0.023 },
   f16_group16_spmv: { height: 16, head: 64, record: 32, ns: 0.06 },
   f32_window_spmv: { height: 16, head: 128, record: 80, ns: 0.034, scatters: true },
+  i8_window_f32spmv: { height: 16, head: 192, record: 32, ns: 0.1, scatters: true },
   i8_window_spmv: { height: 8, head: 128, record: 24, ns: 0.038, scatters: true },
 };
 
 /** Kernels that {@link blockCall} cuts. */
 export const cutByBlocks = (): string[] => Object.keys(BLOCKS);
 
-/** No list has as many records; what says so is not packed weights. */
-const MOST = LIST * 16;
+/** No list has as many records, 65536 inputs times 16 outputs; what says so is not packed weights. */
+const MOST = 2 ** 20;
+/** A list's count and indices: importing this from where lists are packed would cut the core's bundle in two. */
+const headOf = (n: number): number => (4 + 2 * n + 15) & ~15;
 
 /**
  * Undefined for other kernels, and when the weights are not what packed ones look like.
