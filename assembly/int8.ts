@@ -2,7 +2,7 @@
 //
 // Activations are 16 bits in panels of 8 columns, less their zero point, which then needs no correction. Any two inputs are
 // interleaved in the kernel, so whoever prunes need not keep pairs: two unpacks to eight dot products.
-import { MORE, groupEnd, min_i32, rowEnd } from './int8store';
+import { MORE, groupEnd, min_i32, outputStep, rowEnd } from './int8store';
 import { N0, N1, N2, N3 } from './tile';
 
 /** Lane K of w everywhere: the pair of weights of one output. */
@@ -130,7 +130,7 @@ function groupTile<D>(
     groupEnd(a0, a1, b0, b1, c0, c1, d0, d1, head, y, yc, rows, kind, live, min, max, zero, table, lanes, sums, stage);
     sums += 128;
     rows -= 4;
-    y += yc << 2;
+    y += outputStep(kind, yc) << 2;
   }
 }
 
@@ -226,10 +226,10 @@ function rowTile<V>(
         b1 = dot(b1, high(x0, x1), w);
       }
     }
-    rowEnd<V>(a0, a1, b0, b1, head, y, yb, kind, live, min, max, zero, table, lanes, lp, sums, sp, stage);
+    rowEnd<V>(a0, a1, b0, b1, head, y, yb, yc, kind, live, min, max, zero, table, lanes, lp, sums, sp, stage);
     sums += 32;
-    y += yc;
-    if (two) yb += yc;
+    y += outputStep(kind, yc);
+    if (two) yb += outputStep(kind, yc);
   }
 }
 

@@ -8,10 +8,15 @@ import { N0, N1, get } from './tile';
 // `layout` of a panel of eight columns: rows of i16, pairs of them interleaved, rows of bytes, quads of them interleaved.
 const ROWS = 0, PAIRS = 1, BYTES = 2;
 
-/** Four lanes of x / s, not a number made 0, limited, rounded. */
+/**
+ * Four lanes of x / s, rounded. S = N1, a static scale: not a number made 0, limited. A scale found in these very numbers leaves
+ * at most two steps past the range, where it is subnormal, which 16 bits are limited to; one of NaN makes outputs NaN, whatever
+ * the integers are.
+ */
 // @ts-expect-error: decorator
-@inline function steps(x: v128, s: v128, lo: v128, hi: v128): v128 {
+@inline function steps<S>(x: v128, s: v128, lo: v128, hi: v128): v128 {
   const f = f32x4.div(x, s);
+  if (!offsetof<S>()) return nearest(f);
   return nearest(f32x4.pmin(f32x4.pmax(v128.and(f, f32x4.eq(f, f)), lo), hi));
 }
 
@@ -138,16 +143,30 @@ function whole(at: usize, least: v128, most: v128, n: f32, z: i32): void {
 @inline function within(v: v128, z: v128, n: v128): v128 {
   return i16x8.max_s(i16x8.min_s(v, i16x8.sub(n, z)), i16x8.neg(z));
 }
+// @ts-expect-error: decorator
+@inline function between(v: v128, lo: v128, hi: v128): v128 {
+  return i16x8.max_s(i16x8.min_s(v, hi), lo);
+}
 
 /**
  * Panels of 8 columns, yp bytes apart, inputs padded to a multiple of 4. at: the blocks of scales and zero points, lp apart.
- * lo, hi: limits of the quantised values less the zero point; n > 0: the limits are -z and n - z of each column.
+ * lo, hi: limits of the quantised values less the zero point; n: 0 for scales that are given, below 0 for those of magnitudes;
+ * above it the limits are -z and n - z of each column.
  */
 export function i8_panels_quantize(
   x: usize, xc: usize, xp: usize, channels: i32, columns: i32, at: usize, lp: usize, lo: f32, hi: f32, n: i32,
   y: usize, yp: usize, layout: i32,
 ): void {
+  if (n) panelsQuantize<N0>(x, xc, xp, channels, columns, at, lp, lo, hi, n, y, yp, layout);
+  else panelsQuantize<N1>(x, xc, xp, channels, columns, at, lp, lo, hi, n, y, yp, layout);
+}
+
+function panelsQuantize<S>(
+  x: usize, xc: usize, xp: usize, channels: i32, columns: i32, at: usize, lp: usize, lo: f32, hi: f32, n: i32,
+  y: usize, yp: usize, layout: i32,
+): void {
   const l = f32x4.splat(lo), h = f32x4.splat(hi), limit = i16x8.splat(<i16>n);
+  const least = i16x8.splat(<i16>lo), most = i16x8.splat(<i16>hi);
   for (let p = 0; p < columns; p += 8, y += yp, at += lp) {
     let from = x + <usize>(p >> 4) * xp + (<usize>(p & 8) << 2);
     const s = v128.load(at), t = v128.load(at, 16);
@@ -158,26 +177,31 @@ export function i8_panels_quantize(
     for (; left > 0; left -= 4, from += xc << 2) {
       let a: v128, b: v128 = i16x8.splat(0), c = b, d = b;
       if (live > 7) {
-        a = i16x8.narrow_i32x4_s(steps(v128.load(from), s, l, h), steps(v128.load(from, 16), t, l, h));
+        a = i16x8.narrow_i32x4_s(steps<S>(v128.load(from), s, l, h), steps<S>(v128.load(from, 16), t, l, h));
         if (left > 1) {
           const f = from + xc;
-          b = i16x8.narrow_i32x4_s(steps(v128.load(f), s, l, h), steps(v128.load(f, 16), t, l, h));
+          b = i16x8.narrow_i32x4_s(steps<S>(v128.load(f), s, l, h), steps<S>(v128.load(f, 16), t, l, h));
         }
         if (left > 2) {
           const f = from + (xc << 1);
-          c = i16x8.narrow_i32x4_s(steps(v128.load(f), s, l, h), steps(v128.load(f, 16), t, l, h));
+          c = i16x8.narrow_i32x4_s(steps<S>(v128.load(f), s, l, h), steps<S>(v128.load(f, 16), t, l, h));
         }
         if (left > 3) {
           const f = from + xc * 3;
-          d = i16x8.narrow_i32x4_s(steps(v128.load(f), s, l, h), steps(v128.load(f, 16), t, l, h));
+          d = i16x8.narrow_i32x4_s(steps<S>(v128.load(f), s, l, h), steps<S>(v128.load(f, 16), t, l, h));
         }
       } else {
-        a = few(from, live, s, t, l, h);
-        if (left > 1) b = few(from + xc, live, s, t, l, h);
-        if (left > 2) c = few(from + (xc << 1), live, s, t, l, h);
-        if (left > 3) d = few(from + xc * 3, live, s, t, l, h);
+        a = few<S>(from, live, s, t, l, h);
+        if (left > 1) b = few<S>(from + xc, live, s, t, l, h);
+        if (left > 2) c = few<S>(from + (xc << 1), live, s, t, l, h);
+        if (left > 3) d = few<S>(from + xc * 3, live, s, t, l, h);
       }
-      if (n) {
+      if (n < 0) {
+        a = between(a, least, most);
+        b = between(b, least, most);
+        c = between(c, least, most);
+        d = between(d, least, most);
+      } else if (n) {
         a = within(a, z, limit);
         b = within(b, z, limit);
         c = within(c, z, limit);
@@ -214,19 +238,20 @@ export function i8_panels_quantize(
 }
 
 /** Fewer than eight columns of one input; the others are 0. */
-function few(x: usize, live: i32, s: v128, t: v128, lo: v128, hi: v128): v128 {
-  const a = steps(get<N1, N0, N0>(x, min_i32(live, 4)), s, lo, hi);
-  const b = live > 4 ? steps(get<N1, N0, N0>(x + 16, live - 4), t, lo, hi) : i32x4.splat(0);
+function few<S>(x: usize, live: i32, s: v128, t: v128, lo: v128, hi: v128): v128 {
+  const a = steps<S>(get<N1, N0, N0>(x, min_i32(live, 4)), s, lo, hi);
+  const b = live > 4 ? steps<S>(get<N1, N0, N0>(x + 16, live - 4), t, lo, hi) : i32x4.splat(0);
   return i16x8.narrow_i32x4_s(a, b);
 }
 
-/** Two tokens by four inputs, side by side. */
+/** Two tokens by four inputs, side by side; the last inputs may be `live`. F = N1: four. */
 // @ts-expect-error: decorator
-@inline function two(p: usize, r: usize, at: usize, live: i32, lo: v128, hi: v128, n: i32): v128 {
-  const a = live > 3 ? v128.load(p) : get<N1, N0, N0>(p, live);
-  const b = live > 3 ? v128.load(r) : get<N1, N0, N0>(r, live);
-  const v = i16x8.narrow_i32x4_s(steps(a, v128.load32_splat(at), lo, hi), steps(b, v128.load32_splat(at, 4), lo, hi));
-  return n ? within(v, zeros(at), i16x8.splat(<i16>n)) : v;
+@inline function two<S, F>(p: usize, r: usize, at: usize, live: i32, lo: v128, hi: v128, n: i32, l: v128, h: v128): v128 {
+  const a = offsetof<F>() ? v128.load(p) : get<N1, N0, N0>(p, live);
+  const b = offsetof<F>() ? v128.load(r) : get<N1, N0, N0>(r, live);
+  const v = i16x8.narrow_i32x4_s(steps<S>(a, v128.load32_splat(at), lo, hi), steps<S>(b, v128.load32_splat(at, 4), lo, hi));
+  if (offsetof<S>()) return v;
+  return n > 0 ? within(v, zeros(at), i16x8.splat(<i16>n)) : between(v, l, h);
 }
 
 /** The zero points of two tokens, four lanes each. */
@@ -235,52 +260,79 @@ function few(x: usize, live: i32, s: v128, t: v128, lo: v128, hi: v128): v128 {
   return i16x8.narrow_i32x4_s(v128.load32_splat(at, 32), v128.load32_splat(at, 36));
 }
 
+/** Four inputs of eight tokens to q, as `layout` says. */
+// @ts-expect-error: decorator
+@inline function tokenQuad(a: v128, b: v128, c: v128, d: v128, at: usize, q: usize, layout: i32): void {
+  if (layout < BYTES) {
+    // Pairs of inputs of tokens 0 to 3 and 4 to 7.
+    const e = i32x4.shuffle(a, b, 0, 2, 4, 6), f = i32x4.shuffle(c, d, 0, 2, 4, 6);
+    const g = i32x4.shuffle(a, b, 1, 3, 5, 7), i = i32x4.shuffle(c, d, 1, 3, 5, 7);
+    if (layout == PAIRS) {
+      v128.store(q, e);
+      v128.store(q, f, 16);
+      v128.store(q, g, 32);
+      v128.store(q, i, 48);
+    } else {
+      v128.store(q, i16x8.shuffle(e, f, 0, 2, 4, 6, 8, 10, 12, 14));
+      v128.store(q, i16x8.shuffle(e, f, 1, 3, 5, 7, 9, 11, 13, 15), 16);
+      v128.store(q, i16x8.shuffle(g, i, 0, 2, 4, 6, 8, 10, 12, 14), 32);
+      v128.store(q, i16x8.shuffle(g, i, 1, 3, 5, 7, 9, 11, 13, 15), 48);
+    }
+  } else {
+    a = i8x16.narrow_i16x8_u(i16x8.add(a, zeros(at)), i16x8.add(b, zeros(at + 8)));
+    c = i8x16.narrow_i16x8_u(i16x8.add(c, zeros(at + 16)), i16x8.add(d, zeros(at + 24)));
+    if (layout == BYTES) {
+      v128.store(q, i8x16.shuffle(a, c, 0, 4, 8, 12, 16, 20, 24, 28, 1, 5, 9, 13, 17, 21, 25, 29));
+      v128.store(q, i8x16.shuffle(a, c, 2, 6, 10, 14, 18, 22, 26, 30, 3, 7, 11, 15, 19, 23, 27, 31), 16);
+    } else {
+      v128.store(q, a);
+      v128.store(q, c, 16);
+    }
+  }
+}
+
 /** The same for x row-major, `row` bytes between tokens. The lanes of a panel past the last token repeat it. */
 export function i8_tokens_quantize(
   x: usize, row: usize, channels: i32, columns: i32, at: usize, lp: usize, lo: f32, hi: f32, n: i32,
   y: usize, yp: usize, layout: i32,
 ): void {
-  const l = f32x4.splat(lo), h = f32x4.splat(hi);
+  if (n) tokensQuantize<N0>(x, row, channels, columns, at, lp, lo, hi, n, y, yp, layout);
+  else tokensQuantize<N1>(x, row, channels, columns, at, lp, lo, hi, n, y, yp, layout);
+}
+
+function tokensQuantize<S>(
+  x: usize, row: usize, channels: i32, columns: i32, at: usize, lp: usize, lo: f32, hi: f32, n: i32,
+  y: usize, yp: usize, layout: i32,
+): void {
+  const l = f32x4.splat(lo), h = f32x4.splat(hi), i = i16x8.splat(<i16>lo), j = i16x8.splat(<i16>hi);
+  const bytes: usize = layout < BYTES ? 64 : 32;
   for (; columns > 0; columns -= 8, x += row << 3, y += yp, at += lp) {
     const last = x + row * <usize>(columns - 1);
-    const p1 = min_usize(x + row, last), p2 = min_usize(x + row * 2, last), p3 = min_usize(x + row * 3, last);
-    const p4 = min_usize(x + row * 4, last), p5 = min_usize(x + row * 5, last), p6 = min_usize(x + row * 6, last);
-    const p7 = min_usize(x + row * 7, last);
-    let q = y;
-    for (let k = 0, o: usize = 0; k < channels; k += 4, o += 16) {
-      const live = channels - k;
-      let a = two(x + o, p1 + o, at, live, l, h, n);
-      let b = two(p2 + o, p3 + o, at + 8, live, l, h, n);
-      let c = two(p4 + o, p5 + o, at + 16, live, l, h, n);
-      let d = two(p6 + o, p7 + o, at + 24, live, l, h, n);
-      if (layout < BYTES) {
-        // Pairs of inputs of tokens 0 to 3 and 4 to 7.
-        const e = i32x4.shuffle(a, b, 0, 2, 4, 6), f = i32x4.shuffle(c, d, 0, 2, 4, 6);
-        const g = i32x4.shuffle(a, b, 1, 3, 5, 7), i = i32x4.shuffle(c, d, 1, 3, 5, 7);
-        if (layout == PAIRS) {
-          v128.store(q, e);
-          v128.store(q, f, 16);
-          v128.store(q, g, 32);
-          v128.store(q, i, 48);
-        } else {
-          v128.store(q, i16x8.shuffle(e, f, 0, 2, 4, 6, 8, 10, 12, 14));
-          v128.store(q, i16x8.shuffle(e, f, 1, 3, 5, 7, 9, 11, 13, 15), 16);
-          v128.store(q, i16x8.shuffle(g, i, 0, 2, 4, 6, 8, 10, 12, 14), 32);
-          v128.store(q, i16x8.shuffle(g, i, 1, 3, 5, 7, 9, 11, 13, 15), 48);
-        }
-        q += 64;
-      } else {
-        a = i8x16.narrow_i16x8_u(i16x8.add(a, zeros(at)), i16x8.add(b, zeros(at + 8)));
-        c = i8x16.narrow_i16x8_u(i16x8.add(c, zeros(at + 16)), i16x8.add(d, zeros(at + 24)));
-        if (layout == BYTES) {
-          v128.store(q, i8x16.shuffle(a, c, 0, 4, 8, 12, 16, 20, 24, 28, 1, 5, 9, 13, 17, 21, 25, 29));
-          v128.store(q, i8x16.shuffle(a, c, 2, 6, 10, 14, 18, 22, 26, 30, 3, 7, 11, 15, 19, 23, 27, 31), 16);
-        } else {
-          v128.store(q, a);
-          v128.store(q, c, 16);
-        }
-        q += 32;
-      }
+    let p0 = x, p1 = min_usize(x + row, last), p2 = min_usize(x + row * 2, last), p3 = min_usize(x + row * 3, last);
+    let p4 = min_usize(x + row * 4, last), p5 = min_usize(x + row * 5, last), p6 = min_usize(x + row * 6, last);
+    let p7 = min_usize(x + row * 7, last);
+    let q = y, live = channels;
+    for (; live > 3; live -= 4, q += bytes) {
+      const a = two<S, N1>(p0, p1, at, 4, l, h, n, i, j);
+      const b = two<S, N1>(p2, p3, at + 8, 4, l, h, n, i, j);
+      const c = two<S, N1>(p4, p5, at + 16, 4, l, h, n, i, j);
+      const d = two<S, N1>(p6, p7, at + 24, 4, l, h, n, i, j);
+      tokenQuad(a, b, c, d, at, q, layout);
+      p0 += 16;
+      p1 += 16;
+      p2 += 16;
+      p3 += 16;
+      p4 += 16;
+      p5 += 16;
+      p6 += 16;
+      p7 += 16;
+    }
+    if (live > 0) {
+      const a = two<S, N0>(p0, p1, at, live, l, h, n, i, j);
+      const b = two<S, N0>(p2, p3, at + 8, live, l, h, n, i, j);
+      const c = two<S, N0>(p4, p5, at + 16, live, l, h, n, i, j);
+      const d = two<S, N0>(p6, p7, at + 24, live, l, h, n, i, j);
+      tokenQuad(a, b, c, d, at, q, layout);
     }
   }
 }

@@ -4,7 +4,7 @@
 // products leaves 16 bits. Here that operand is 0 to 127 and 2 * 127 * 127 < 2^15, so it is exact everywhere. Two dot products
 // are then added in 16 bits before they widen, where the packer has proved from the weights that no activations overflow: of
 // trained weights in all but one of some hundreds; the others follow one by one. No weight loses a bit for it.
-import { MORE, groupEnd, min_i32, rowEnd } from './int8store';
+import { MORE, groupEnd, min_i32, outputStep, rowEnd } from './int8store';
 import { N0, N1, N2 } from './tile';
 
 // @ts-expect-error: decorator
@@ -128,7 +128,7 @@ function groupTile<D>(
     groupEnd(a0, a1, b0, b1, c0, c1, d0, d1, head, y, yc, rows, kind, live, min, max, zero, table, lanes, sums, stage);
     sums += 128;
     rows -= 4;
-    y += yc << 2;
+    y += outputStep(kind, yc) << 2;
   }
 }
 
@@ -182,10 +182,10 @@ function rowTile<V>(
         b1 = one(b1, w, high(a, b));
       }
     }
-    rowEnd<V>(a0, a1, b0, b1, head, y, yb, kind, live, min, max, zero, table, lanes, lp, sums, sp, stage);
+    rowEnd<V>(a0, a1, b0, b1, head, y, yb, yc, kind, live, min, max, zero, table, lanes, lp, sums, sp, stage);
     sums += 32;
-    y += yc;
-    if (both) yb += yc;
+    y += outputStep(kind, yc);
+    if (both) yb += outputStep(kind, yc);
   }
 }
 

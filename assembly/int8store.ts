@@ -2,8 +2,9 @@
 import { clamp } from './isa';
 import { N0, N1, N2, N3, put } from './tile';
 
-// `kind`: what Y holds: f32, 16-bit lanes, or (2) bytes. 16-bit lanes are quantised values less their zero point, as the kernels read them.
-const F32 = 0, I16 = 1;
+// `kind`: what Y holds: f32, 16-bit lanes, (2) bytes, or f32 of row-major tokens, whose outputs lie side by side and columns yc
+// bytes apart. 16-bit lanes are quantised values less their zero point, as the kernels read them.
+const F32 = 0, I16 = 1, TOKENS = 3;
 // Bits of `stage`: add to the sums of the block before; keep these sums for the next; zero points to correct, one a column.
 export const MORE = 1;
 const PART = 2, ZEROS = 4;
@@ -62,7 +63,7 @@ function lookUp(v: v128, table: usize): v128 {
  * the output's scale, its bias and the sum of its weights.
  */
 function finish(
-  a: v128, b: v128, lanes: usize, weight: f32, bias: f32, count: i32, y: usize, kind: i32, live: i32, min: f32, max: f32,
+  a: v128, b: v128, lanes: usize, weight: f32, bias: f32, count: i32, y: usize, yc: usize, kind: i32, live: i32, min: f32, max: f32,
   zero: i32, table: usize, stage: i32,
 ): void {
   const w = f32x4.splat(weight), more = f32x4.splat(bias), lo = f32x4.splat(min), hi = f32x4.splat(max);
@@ -78,6 +79,16 @@ function finish(
     if (live > 4) put<N1, N0, N0>(y + 16, g, live - 4);
     return;
   }
+  if (kind == TOKENS) {
+    for (let v = f; live > 0; v = g, live -= 4) {
+      v128.store32_lane(y, v, 0);
+      if (live > 1) v128.store32_lane(y + yc, v, 1);
+      if (live > 2) v128.store32_lane(y + yc * 2, v, 2);
+      if (live > 3) v128.store32_lane(y + yc * 3, v, 3);
+      y += yc << 2;
+    }
+    return;
+  }
   // A NaN, which only a NaN scale makes, becomes the least integer.
   const r = nearest(f32x4.pmax(lo, f)), t = nearest(f32x4.pmax(lo, g));
   let q = i16x8.add(i16x8.narrow_i32x4_s(r, t), i16x8.splat(<i16>zero));
@@ -87,6 +98,12 @@ function finish(
     q = v128.and(q, i16x8.splat(255));
     putBytes(y, i8x16.narrow_i16x8_u(q, q), live);
   }
+}
+
+/** From one output to the next in Y. */
+// @ts-expect-error: decorator
+@inline export function outputStep(kind: i32, yc: usize): usize {
+  return kind == TOKENS ? 4 : yc;
 }
 
 // @ts-expect-error: decorator
@@ -107,6 +124,17 @@ function finish(
   return i32x4.sub(a, i32x4.mul(v128.load32_splat(s + (offsetof<R>() << 2), 56), z));
 }
 
+/** Four outputs of four columns, turned. */
+// @ts-expect-error: decorator
+@inline function turn(a: v128, b: v128, c: v128, d: v128, y: usize, yc: usize): void {
+  const e = i32x4.shuffle(a, b, 0, 4, 1, 5), f = i32x4.shuffle(c, d, 0, 4, 1, 5);
+  const g = i32x4.shuffle(a, b, 2, 6, 3, 7), h = i32x4.shuffle(c, d, 2, 6, 3, 7);
+  v128.store(y, i32x4.shuffle(e, f, 0, 1, 4, 5));
+  v128.store(y + yc, i32x4.shuffle(e, f, 2, 3, 6, 7));
+  v128.store(y + yc * 2, i32x4.shuffle(g, h, 0, 1, 4, 5));
+  v128.store(y + yc * 3, i32x4.shuffle(g, h, 2, 3, 6, 7));
+}
+
 /** The end of a group: sums to Y, or kept for the next block of inputs. */
 // @ts-expect-error: decorator
 @inline export function groupEnd(
@@ -122,7 +150,7 @@ function finish(
     v128.store(sums, c1, 80);
     v128.store(sums, d0, 96);
     v128.store(sums, d1, 112);
-  } else if (kind == F32 && live == 8 && rows > 3) {
+  } else if ((kind == F32 || kind == TOKENS) && live == 8 && rows > 3) {
     if (stage & ZEROS) {
       const z0 = v128.load(lanes, 32), z1 = v128.load(lanes, 48);
       a0 = less<N0>(head, a0, z0);
@@ -154,6 +182,11 @@ function finish(
       d0 = clamp(d0, lo, hi);
       d1 = clamp(d1, lo, hi);
     }
+    if (kind == TOKENS) {
+      turn(a0, b0, c0, d0, y, yc);
+      turn(a1, b1, c1, d1, y + (yc << 2), yc);
+      return;
+    }
     v128.store(y, a0);
     v128.store(y, a1, 16);
     const yb = y + yc, yd = yb + yc, ye = yd + yc;
@@ -167,7 +200,7 @@ function finish(
     let to = y;
     for (let r = min_i32(rows, 4); r > 0; r--) {
       const w = load<f32>(head, 24), b = load<f32>(head, 40), n = load<i32>(head, 56);
-      finish(a0, a1, lanes, w, b, n, to, kind, live, min, max, zero, table, stage);
+      finish(a0, a1, lanes, w, b, n, to, yc, kind, live, min, max, zero, table, stage);
       a0 = b0;
       a1 = b1;
       b0 = c0;
@@ -175,7 +208,7 @@ function finish(
       c0 = d0;
       c1 = d1;
       head += 4;
-      to += yc;
+      to += outputStep(kind, yc);
     }
   }
 }
@@ -183,7 +216,7 @@ function finish(
 /** The end of a row: sums to Y, or kept for the next block of inputs. */
 // @ts-expect-error: decorator
 @inline export function rowEnd<V>(
-  a0: v128, a1: v128, b0: v128, b1: v128, head: usize, y: usize, yb: usize, kind: i32, live: i32, min: f32, max: f32,
+  a0: v128, a1: v128, b0: v128, b1: v128, head: usize, y: usize, yb: usize, yc: usize, kind: i32, live: i32, min: f32, max: f32,
   zero: i32, table: usize, lanes: usize, lp: usize, sums: usize, sp: usize, stage: i32,
 ): void {
   const two = offsetof<V>() > 1;
@@ -197,6 +230,6 @@ function finish(
     return;
   }
   const w = load<f32>(head, 12), b = load<f32>(head, 16), n = load<i32>(head, 20);
-  finish(a0, a1, lanes, w, b, n, y, kind, two ? 8 : live, min, max, zero, table, stage);
-  if (two) finish(b0, b1, lanes + lp, w, b, n, yb, kind, live, min, max, zero, table, stage);
+  finish(a0, a1, lanes, w, b, n, y, yc, kind, two ? 8 : live, min, max, zero, table, stage);
+  if (two) finish(b0, b1, lanes + lp, w, b, n, yb, yc, kind, live, min, max, zero, table, stage);
 }

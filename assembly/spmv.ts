@@ -24,13 +24,14 @@ import { N0, N1, N2, N3, N4, put } from './tile';
 }
 
 /**
- * Four weights from q + 4 K numbers. Of half precision (H), exactly unless they are infinite or NaN: exponent and fraction
- * move to where a float has them, and the multiplication by 2^112 corrects the exponent, of subnormal numbers too.
+ * Weights 4 K to 4 K + 3 of a record at q. Of half precision (H), from 16 bits of each lane of `u` (the low ones are of
+ * output i, the high of i + 4), exactly unless they are infinite or NaN: a shift moves exponent and fraction to where a float
+ * has them, and the multiplication by 2^112 corrects the exponent, of subnormal numbers too. One load for eight.
  */
 // @ts-expect-error: decorator
-@inline function four<K, H>(q: usize, mask: v128, correction: v128): v128 {
+@inline function four<K, H>(q: usize, u: v128, mask: v128, correction: v128): v128 {
   if (!offsetof<H>()) return v128.load(q, (offsetof<K>() & 3) << 4);
-  return f32x4.mul(v128.and(i32x4.shl(v128.load16x4_s(q, (offsetof<K>() & 3) << 3), 13), mask), correction);
+  return f32x4.mul(v128.and(i32x4.shr_s(offsetof<K>() & 1 ? u : i32x4.shl(u, 16), 3), mask), correction);
 }
 
 /**
@@ -64,6 +65,7 @@ import { N0, N1, N2, N3, N4, put } from './tile';
       let b0 = a0, b1 = a1, b2 = a2, b3 = a3;
       // Second sets of sums.
       let c0 = f32x4.splat(0), c1 = c0, d0 = c0, d1 = c0;
+      let h0 = c0, h1 = c0;
       if (!two) {
         b0 = c0;
         b1 = c0;
@@ -82,19 +84,23 @@ import { N0, N1, N2, N3, N4, put } from './tile';
             let k = <usize>load<u16>(i) << 2;
             let u0 = v128.load32_splat(p + k);
             let u1 = v128.load32_splat(r + k);
-            let w0 = four<N0, H>(q, m, c);
+            if (half) {
+              h0 = v128.load(q);
+              h1 = v128.load(q, 16);
+            }
+            let w0 = four<N0, H>(q, h0, m, c);
             a0 = madd(a0, u0, w0);
             b0 = madd(b0, u1, w0);
             if (v > 1) {
-              w0 = four<N1, H>(q, m, c);
+              w0 = four<N1, H>(q, h0, m, c);
               a1 = madd(a1, u0, w0);
               b1 = madd(b1, u1, w0);
             }
             if (v > 2) {
-              w0 = four<N2, H>(q, m, c);
+              w0 = four<N2, H>(q, h1, m, c);
               a2 = madd(a2, u0, w0);
               b2 = madd(b2, u1, w0);
-              w0 = four<N3, H>(q, m, c);
+              w0 = four<N3, H>(q, h1, m, c);
               a3 = madd(a3, u0, w0);
               b3 = madd(b3, u1, w0);
             }
@@ -105,11 +111,11 @@ import { N0, N1, N2, N3, N4, put } from './tile';
               k = <usize>load<u16>(i) << 2;
               u0 = v128.load32_splat(p + k);
               u1 = v128.load32_splat(r + k);
-              w0 = four<N0, H>(q, m, c);
+              w0 = four<N0, H>(q, h0, m, c);
               c0 = madd(c0, u0, w0);
               d0 = madd(d0, u1, w0);
               if (v > 1) {
-                w0 = four<N1, H>(q, m, c);
+                w0 = four<N1, H>(q, h0, m, c);
                 c1 = madd(c1, u0, w0);
                 d1 = madd(d1, u1, w0);
               }
@@ -120,28 +126,36 @@ import { N0, N1, N2, N3, N4, put } from './tile';
         } else {
           while (q < end) {
             let u = v128.load32_splat(p + (<usize>load<u16>(i) << 2));
-            a0 = madd(a0, u, four<N0, H>(q, m, c));
-            if (v > 1) a1 = madd(a1, u, four<N1, H>(q, m, c));
-            if (v > 2) a2 = madd(a2, u, four<N2, H>(q, m, c));
-            if (v > 2) a3 = madd(a3, u, four<N3, H>(q, m, c));
+            if (half) {
+              h0 = v128.load(q);
+              h1 = v128.load(q, 16);
+            }
+            a0 = madd(a0, u, four<N0, H>(q, h0, m, c));
+            if (v > 1) a1 = madd(a1, u, four<N1, H>(q, h0, m, c));
+            if (v > 2) a2 = madd(a2, u, four<N2, H>(q, h1, m, c));
+            if (v > 2) a3 = madd(a3, u, four<N3, H>(q, h1, m, c));
             q += row;
             if (q >= end) break;
             u = v128.load32_splat(p + (<usize>load<u16>(i, 2) << 2));
-            b0 = madd(b0, u, four<N0, H>(q, m, c));
-            if (v > 1) b1 = madd(b1, u, four<N1, H>(q, m, c));
-            if (v > 2) b2 = madd(b2, u, four<N2, H>(q, m, c));
-            if (v > 2) b3 = madd(b3, u, four<N3, H>(q, m, c));
+            if (half) {
+              h0 = v128.load(q);
+              h1 = v128.load(q, 16);
+            }
+            b0 = madd(b0, u, four<N0, H>(q, h0, m, c));
+            if (v > 1) b1 = madd(b1, u, four<N1, H>(q, h0, m, c));
+            if (v > 2) b2 = madd(b2, u, four<N2, H>(q, h1, m, c));
+            if (v > 2) b3 = madd(b3, u, four<N3, H>(q, h1, m, c));
             q += row;
             if (v < 4) {
               if (q >= end) break;
               u = v128.load32_splat(p + (<usize>load<u16>(i, 4) << 2));
-              c0 = madd(c0, u, four<N0, H>(q, m, c));
-              if (v > 1) c1 = madd(c1, u, four<N1, H>(q, m, c));
+              c0 = madd(c0, u, four<N0, H>(q, h0, m, c));
+              if (v > 1) c1 = madd(c1, u, four<N1, H>(q, h0, m, c));
               q += row;
               if (q >= end) break;
               u = v128.load32_splat(p + (<usize>load<u16>(i, 6) << 2));
-              d0 = madd(d0, u, four<N0, H>(q, m, c));
-              if (v > 1) d1 = madd(d1, u, four<N1, H>(q, m, c));
+              d0 = madd(d0, u, four<N0, H>(q, h0, m, c));
+              if (v > 1) d1 = madd(d1, u, four<N1, H>(q, h0, m, c));
               q += row;
               i += 4;
             }

@@ -1,4 +1,5 @@
 // Few tokens: node bench/run.mjs spmv [--shapes 3072x768,…] [--tokens 1,2,4,8] [--zeros 0.7,0.8,0.9] [--only group16] [--isa …]
+// [--layers 120: so many copies of the weights in turn, which no cache holds, as in a model]
 // Every answer is checked. GFLOP/s on the nonzeros and as if dense; GB/s of packed weights, beside what the engine reads from
 // a buffer of that size; ratio to our dense kernel, each with its weights in whatever cache holds them.
 import { halfToNumber, numberToHalf } from '../src/half.ts';
@@ -16,6 +17,13 @@ import { Clock } from './support/timing.ts';
 const ms = Number(option('ms', '60'));
 const list = (name: string, otherwise: string) => option(name, otherwise).split(',');
 const SHAPES = list('shapes', '3072x768,768x3072,1000x1024,4096x4096').map((s) => s.split('x').map(Number));
+const layers = Number(option('layers', '1'));
+/** A product with the next copy of the weights: one a time, since long runs find no quiet moment. */
+const inTurn = (m: Machine, data: Uint8Array, bind: (at: number) => () => void): (() => void) => {
+  const runs = Array.from({ length: layers }, () => bind(m.put(data)));
+  let next = 0;
+  return () => runs[next++ % layers]();
+};
 const LIMITS = { min: -1e30, max: 1e30 };
 /** Rows that share their zeros. */
 const SHARED: Record<SpmvFormat, number> = { group16: 16, group8: 8, group4: 4, window: 1 };
@@ -31,7 +39,8 @@ for (const isa of ISAS) {
       const io = (m: Machine) => ({ x: m.put(x), y: m.alloc(tokens * rows * 4), tokens, ...LIMITS });
       const dense = new Machine(isa);
       const d = packGemv(pruned(rows, cols, 1, 1), rows, cols);
-      const denseRun = dense.bind(gemvCalls(d, dense.put(d.data), io(dense)));
+      const place = io(dense);
+      const denseRun = inTurn(dense, d.data, (at) => dense.bind(gemvCalls(d, at, place)));
       for (const zeros of list('zeros', '0.7,0.8,0.9').map(Number)) {
         const cases = [{ name: 'dense', run: denseRun, packed: undefined as PackedSpmv | undefined }];
         for (const name of ['group16', 'group8', 'group4', 'window', 'f16 group16', 'int8 window', 'int8 f32 window']) {
@@ -49,9 +58,8 @@ for (const isa of ISAS) {
               ? packSpmvHalf(half, rows, cols)
               : packSpmv(w, rows, cols, format);
           const m = new Machine(isa);
-          const at = m.put(packed.data);
-          const place = io(m);
-          const run = m.bind(spmvCalls(packed, at, { ...place, scratch: m.alloc(spmvScratch(packed, tokens)) }));
+          const place = { ...io(m), scratch: m.alloc(spmvScratch(packed, tokens)) };
+          const run = inTurn(m, packed.data, (at) => m.bind(spmvCalls(packed, at, place)));
           run();
           const layer = { rows, cols, tokens };
           const exact = q ? Float32Array.from(q.weights, (v, i) => v * q.scales[Math.floor(i / cols)]) : w;
@@ -79,7 +87,9 @@ for (const isa of ISAS) {
             `${(t.median / 1e3).toFixed(1).padStart(8)} us${t.kept < 3 ? '~' : ' '}`,
             `${((2 * tokens * nonzeros) / t.median).toFixed(1).padStart(6)} GFLOP/s on nonzeros`,
             `${((2 * tokens * rows * cols) / t.median).toFixed(1).padStart(6)} as if dense`,
-            `${(bytes / t.median).toFixed(1).padStart(6)} of ${readBandwidth(isa, clock, bytes, 20).toFixed(0).padStart(3)} GB/s`,
+            `${(bytes / t.median).toFixed(1).padStart(6)} of ${readBandwidth(isa, clock, layers * bytes, 20)
+              .toFixed(0)
+              .padStart(3)} GB/s`,
             `${(bytes / rows / cols).toFixed(2)} B/weight`,
             `${(times[0].median / t.median).toFixed(2).padStart(6)}x dense`,
           );

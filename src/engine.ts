@@ -9,6 +9,7 @@ import type { AdaptedOperator, AdaptedOptions } from './sparse/adapted.ts';
 import type { Operand } from './sparse/composite.ts';
 import type { SparseMatrix } from './sparse/matrix.ts';
 import type { PrepareOptions, SpmmOperator, SpmmOptions } from './sparse/operators.ts';
+import type { SddmmOperator, SddmmOptions } from './sparse/sddmm.ts';
 import type { Pool } from './threads/pool.ts';
 import type { Team } from './threads/start.ts';
 
@@ -176,11 +177,12 @@ export class Engine {
   }
 
   /**
-   * Sampled dense-dense product: scale (A B^T) at the places that `pattern` stores.
+   * Sampled dense-dense product, once: scale (A B^T) at the places that `pattern` stores; prepareSddmm() where it is used again.
    * @param pattern [rows][cols]; its values do not matter
    * @param a [rows][d]
    * @param b [cols][d]
    * @returns [rows][cols] in the format of the pattern where that is csr or bsr, else csr
+   * @throws ArgumentTypeError, ArgumentRangeError before any kernel runs; OutOfMemoryError, after which the engine is usable
    */
   async sddmm(
     pattern: SparseMatrix,
@@ -205,6 +207,14 @@ export class Engine {
     return options?.adapters === undefined
       ? new SpmmOperator(this, w, options)
       : new AdaptedOperator(this, w, options as AdaptedOptions);
+  }
+
+  /**
+   * Packs a pattern [rows][cols] for sampled products of A [rows][d] and B [cols][d], to be run many times, without promises or
+   * further memory: attention with one sparse mask, for one. Throws as sddmm() does.
+   */
+  async prepareSddmm(pattern: SparseMatrix, options: SddmmOptions): Promise<SddmmOperator> {
+    return new (await operators()).SddmmOperator(this, pattern, options);
   }
 
   /** As a model's run() does, products wait for a worker that is being replaced. */

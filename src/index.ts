@@ -35,6 +35,7 @@ export { SparseMatrix } from './sparse/matrix.ts';
 export type { MergedMatrix, MergedWeights } from './sparse/merged.ts';
 export { mergedMatrix, mergedWeights } from './sparse/merging.ts';
 export type { PrepareOptions, SpmmOperator, SpmmOptions } from './sparse/operators.ts';
+export type { SddmmOperator, SddmmOptions } from './sparse/sddmm.ts';
 export type {
   BitmaskMatrix,
   BsrMatrix,

@@ -95,7 +95,7 @@ interface Case extends Int8Options {
   x?: Float32Array;
   min?: number;
   max?: number;
-  into?: 'f32' | 'panels' | 'bytes';
+  into?: 'f32' | 'tokens' | 'panels' | 'bytes';
   plain?: boolean;
   table?: Int16Array;
 }
@@ -109,18 +109,23 @@ function run(bench: Bench, c: Case): { got: Float32Array; want: Float32Array; pa
   const packed = packInt8(w, rows, cols, { ...c, bias });
   const need = int8Scratch(packed, columns);
   const scratch = bench.alloc(need.panels + need.lanes + need.sums, 'scratch');
-  const size = into === 'f32' ? 4 : into === 'panels' ? 2 : 1;
-  const lanes = into === 'f32' ? 16 : 8;
-  const yPanelStride = plain ? lanes * size : lanes * size * rows + 64;
-  const yChannelStride = plain ? size * columns : lanes * size;
-  const bytes = plain ? size * rows * columns : yPanelStride * Math.ceil(columns / lanes);
+  const tokens = into === 'tokens';
+  const size = into === 'f32' || tokens ? 4 : into === 'panels' ? 2 : 1;
+  const lanes = tokens ? 1 : into === 'f32' ? 16 : 8;
+  const yPanelStride = tokens ? 4 * rows : plain ? lanes * size : lanes * size * rows + 64;
+  const yChannelStride = plain && !tokens ? size * columns : lanes * size;
+  const bytes = plain || tokens ? size * rows * columns : yPanelStride * Math.ceil(columns / lanes);
   const y = bench.alloc(bytes, 'Y');
   const at = bench.put(packed.data, 'weights');
   const table = c.table ? bench.put(new Uint8Array(c.table.buffer), 'table') : 0;
   const io = { ...place(bench, x, cols, columns, source), columns, scratch, y, yPanelStride, yChannelStride };
   const { min = OPEN.min, max = OPEN.max } = c;
   const calls =
-    into === 'f32' ? int8Calls(packed, at, { ...io, into, min, max }) : int8Calls(packed, at, { ...io, into, table });
+    into === 'tokens'
+      ? int8Calls(packed, at, { ...io, into, yTokenStride: 4 * rows, min, max })
+      : into === 'f32'
+        ? int8Calls(packed, at, { ...io, into, min, max })
+        : int8Calls(packed, at, { ...io, into, table });
   for (const { kernel, args } of calls) bench.exports[kernel](...args);
   bench.check();
 
@@ -174,6 +179,7 @@ describe.each(ISAS)('%s', (isa) => {
           columns,
           w,
           source,
+          into: source === 'tokens' ? 'tokens' : 'f32',
           plain: source === 'plain',
           input,
         });
@@ -194,7 +200,8 @@ describe.each(ISAS)('%s', (isa) => {
         fc.nat(1000),
         (rows, cols, columns, density, input, source, seed) => {
           const w = weightsOf(rows, cols, density, 1 + (seed % 4), seed);
-          const c = { ...k, rows, cols, columns, w, input, source: source as Source, min: -0.1, max: 0.2 };
+          const into = source === 'tokens' ? ('tokens' as const) : ('f32' as const);
+          const c = { ...k, rows, cols, columns, w, input, source: source as Source, into, min: -0.1, max: 0.2 };
           const { got, want, packed } = run(bench, c);
           expect(got).toEqual(want);
           expect(unpackInt8(packed)).toEqual(w);

@@ -227,14 +227,14 @@ describe('chooseInt8', () => {
 
 test('int8 weights as floats where f32 weights do not stay in a cache', () => {
   for (const [rows, cols, density, pick] of [
-    [2048, 4096, 0.3, 'int8'],
-    [1024, 4096, 0.2, 'window'],
-    [3072, 768, 0.2, 'window'],
+    [2048, 4096, 0.3, { int8: true }],
+    [1024, 4096, 0.2, {}],
+    [3072, 768, 0.2, {}],
   ] as const) {
     const w = Float32Array.from(integers(rows, cols, density, 1));
     for (const isa of ['simd128', 'relaxed'] as const) {
-      expect(chooseFew(isa, false, w, rows, cols, 1, true).format).toBe(pick);
-      expect(chooseFew(isa, false, w, rows, cols, 1, false).format).toBe('window');
+      expect(chooseFew(isa, false, w, rows, cols, 1, 'int8')).toMatchObject({ format: 'window', ...pick });
+      expect(chooseFew(isa, false, w, rows, cols, 1).int8).toBeUndefined();
     }
   }
 });

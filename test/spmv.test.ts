@@ -328,6 +328,20 @@ test('density and bytes are told', () => {
 });
 
 test('countSpmv: groups exact, windows to 6 %', () => {
+  /** n of every m at random places; the rows of `part` have one more. */
+  const nm = (rows: number, cols: number, n: number, m: number, part = 0) => {
+    const r = rng(3);
+    const w = new Float32Array(rows * cols);
+    for (let at = 0; at < w.length; at += m) {
+      const count = n + Number(at / cols < part);
+      for (let i = 0; i < count; ) {
+        const k = at + Math.floor(((r() + 1) / 2) * m);
+        if (w[k] === 0) i++;
+        w[k] = 1;
+      }
+    }
+    return w;
+  };
   for (const [rows, cols, density] of [
     [70, 300, 0.02],
     [64, 300, 0.3],
@@ -335,8 +349,14 @@ test('countSpmv: groups exact, windows to 6 %', () => {
     [33, 768, 0.7],
     [5, 9, 0],
     [16, 50, 1],
-  ]) {
-    const w = pruned(rows, cols, density, 8);
+    // N:M; the last: some rows keep one more.
+    [192, 768, [1, 16]],
+    [192, 768, [1, 32]],
+    [192, 768, [2, 8]],
+    [192, 768, [1, 16, 96]],
+  ] as const) {
+    const [n, m, part] = Array.isArray(density) ? density : [];
+    const w = n ? nm(rows, cols, n, m, part) : pruned(rows, cols, density as number, 8);
     const { nonzeros, records } = countSpmv(w, rows, cols);
     expect(nonzeros).toBe(w.filter((v) => v !== 0).length);
     for (const format of FORMATS) {
@@ -372,6 +392,17 @@ describe('chooseFew', () => {
       expect(choice.ns).toBeLessThanOrEqual(choice.denseNs);
       expect(chooseFew(isa, true, w, 512, 384, tokens)).toMatchObject({ format: 'dense', ns: choice.denseNs });
     }
+  });
+
+  // Random weights of that density take groups of 4 with simd128; those of N:M keep the lanes of windows busy.
+  test.each([16, 32])('1:%i, one token: windows', (m) => {
+    const r = rng(1);
+    const w = new Float32Array(256 * 768);
+    for (let at = 0; at < w.length; at += m) w[at + Math.floor(((r() + 1) / 2) * m)] = 1;
+    for (const isa of ['simd128', 'relaxed'] as const) {
+      expect(chooseFew(isa, false, w, 256, 768, 1).format).toBe('window');
+    }
+    expect(chooseFew('simd128', false, pruned(256, 768, 1 / 32, 1), 256, 768, 1).format).toBe('group4');
   });
 
   test('no zero, no sparse format; nothing, no trouble', () => {

@@ -1,6 +1,5 @@
 /** One int8 layer for bench/peers/int8.mjs: ours from row-major tokens to row-major outputs, and the ONNX model of the same. */
 import { int8Calls, int8Scratch } from '../../src/kernel/int8.ts';
-import { unpackTokensCalls } from '../../src/kernel/layout.ts';
 import { packInt8 } from '../../src/pack/int8.ts';
 import { Tensor } from '../../src/tensor.ts';
 import { model } from '../../test/support/onnx-write.ts';
@@ -30,17 +29,12 @@ export function ours(isa: Isa, weights: Int8Array, rows: number, cols: number, t
     input: { per: 'token', range: 'magnitude' },
   });
   const at = m.put(packed.data);
-  const ys = 64 * rows + 64;
   const x = m.alloc(4 * tokens * cols);
   const y = m.alloc(4 * tokens * rows);
-  const out = m.alloc(Math.ceil(tokens / 16) * ys);
   const need = int8Scratch(packed, tokens);
   const scratch = m.alloc(need.panels + need.lanes + need.sums);
-  const to = { into: 'f32', y: out, yPanelStride: ys, yChannelStride: 64, min: -Infinity, max: Infinity } as const;
-  const run = m.bind([
-    ...int8Calls(packed, at, { x, xTokenStride: 4 * cols, ...to, columns: tokens, scratch }),
-    ...unpackTokensCalls({ x: out, y, tokens, features: rows, lanes: 16, panelStride: ys }),
-  ]);
+  const to = { into: 'tokens', y, yTokenStride: 4 * rows, min: -Infinity, max: Infinity } as const;
+  const run = m.bind(int8Calls(packed, at, { x, xTokenStride: 4 * cols, ...to, columns: tokens, scratch }));
   const [X, Y] = [
     new Float32Array(m.memory.buffer, x, tokens * cols),
     new Float32Array(m.memory.buffer, y, tokens * rows),

@@ -9,9 +9,13 @@ import { SPMM } from './tiles.ts';
 /** From this many tokens on a panel of 8 lanes is full: the dense kernels then take the same time (3072x768: 860 us). */
 export const FEW_TOKENS = 8;
 
-export interface FewChoice<More = never> {
-  /** Outputs in lanes: dense or a format of the spmv family, `int8` is windows of int8 weights, made floats. Tokens in lanes: `panels`, whose kernel is chosen as for many. */
-  readonly format: SpmvFormat | 'dense' | 'panels' | More;
+export interface FewChoice {
+  /** Outputs in lanes: dense or a format of the spmv family. Tokens in lanes: `panels`, whose kernel is chosen as for many. */
+  readonly format: SpmvFormat | 'dense' | 'panels';
+  /** Weights stay in half precision; `format` is group16. */
+  readonly half?: boolean;
+  /** Weights stay int8 and are made floats by the kernel; `format` is window. */
+  readonly int8?: boolean;
   /** Predicted time of the choice and of the dense kernel, ns. */
   readonly ns: number;
   readonly denseNs: number;
@@ -24,10 +28,11 @@ export interface FewChoice<More = never> {
  * Node 20 and 24 (simd128) and Node 24 (relaxed); only their ratios count.
  */
 const RECORD: Readonly<
-  Record<Isa, Readonly<Record<SpmvFormat | 'int8' | 'dense', readonly [one: number, two: number]>>>
+  Record<Isa, Readonly<Record<SpmvFormat | 'dense' | 'half' | 'int8', readonly [one: number, two: number]>>>
 > = {
   simd128: {
     dense: [0.9, 1.5],
+    half: [1.9, 2.9],
     group16: [1.03, 1.57],
     group8: [0.61, 0.95],
     group4: [0.42, 0.67],
@@ -36,11 +41,12 @@ const RECORD: Readonly<
   },
   relaxed: {
     dense: [0.78, 1.2],
+    half: [1.4, 1.9],
     group16: [0.9, 1.36],
     group8: [0.57, 0.8],
     group4: [0.43, 0.58],
     window: [2.15, 4.1],
-    int8: [3, 6],
+    int8: [2.8, 5.6],
   },
 };
 /** ns of a block: list heads, the end of the loop, clamp and store. */
@@ -65,7 +71,10 @@ const LAYOUT = 0.9;
 /**
  * @param denseOnly leaves the sparse formats out; without a zero they are out anyway
  * @param tokens 1 to {@link FEW_TOKENS}
- * @param int8 the weights are int8 with a scale a row
+ * @param stored `int8`: with a scale a row. `float16`: finite halves; groups of 16 may keep them so, where a sparse format wins. Who stores halves has more
+ *   weights than caches hold, so all formats are taken to come from memory (3072x768, one token, 100 layers in turn, simd128:
+ *   f32 72 us, f16 58 at 80 %, relaxed 72 and 44; 137 and 126 at 70 %; 278 and 285 at 50 %, in half the bytes; without zeros
+ *   423 and 440, relaxed 320 and 390. The same layer again and again, at 80 %: 30 and 55)
  */
 export function chooseFew(
   isa: Isa,
@@ -74,42 +83,31 @@ export function chooseFew(
   rows: number,
   cols: number,
   tokens: number,
-): FewChoice;
-export function chooseFew(
-  isa: Isa,
-  denseOnly: boolean,
-  weights: Float32Array,
-  rows: number,
-  cols: number,
-  tokens: number,
-  int8: boolean,
-): FewChoice<'int8'>;
-export function chooseFew(
-  isa: Isa,
-  denseOnly: boolean,
-  weights: Float32Array,
-  rows: number,
-  cols: number,
-  tokens: number,
-  int8 = false,
-): FewChoice<'int8'> {
+  stored?: 'float16' | 'int8',
+): FewChoice {
+  const half = stored === 'float16';
   const { nonzeros, records } = countSpmv(weights, rows, cols);
   const zeros = rows * cols - nonzeros;
-  const time = (format: SpmvFormat | 'int8' | 'dense', height: number, count: number, recordBytes: number) => {
+  const time = <F extends SpmvFormat | 'dense' | 'half' | 'int8'>(
+    format: F,
+    height: number,
+    count: number,
+    recordBytes: number,
+  ) => {
     const [one, two] = RECORD[isa][format];
     const blocks = Math.ceil(rows / height);
     const compute = (tokens >> 1) * (BLOCK * blocks + two * count) + (tokens & 1) * (BLOCK * blocks + one * count);
     const bytes = count * recordBytes;
-    const windows = format === 'window' || format === 'int8';
+    const windows = !half && (format === 'window' || format === 'int8');
     const [cache, memory] = windows ? [WINDOW_CACHE, WINDOW_MEMORY] : [CACHE, MEMORY];
-    return { format, ns: bytes > cache ? Math.max(compute, bytes * memory) : compute };
+    return { format, ns: half || bytes > cache ? Math.max(compute, bytes * memory) : compute };
   };
   const dense = time('dense', 16, Math.ceil(rows / 16) * cols, 64);
-  const list: { format: FewChoice<'int8'>['format']; ns: number }[] = [dense];
+  const list: Pick<FewChoice, 'format' | 'half' | 'int8' | 'ns'>[] = [dense];
   if (zeros > 0 && !denseOnly) {
     list.push(time('group16', 16, records.group16, 66), time('group8', 8, records.group8, 34));
     list.push(time('group4', 4, records.group4, 18), time('window', 16, records.window, 82));
-    if (int8) list.push(time('int8', 16, records.window, 34));
+    if (stored === 'int8') list.push({ ...time('int8', 16, records.window, 34), format: 'window', int8: true });
     const counts = countSpmm(weights, rows, cols);
     const layout = LAYOUT * tokens * (rows + cols);
     const lanes = Math.ceil(tokens / 4) * 4; // a vector of one token takes as long as one of four
@@ -122,6 +120,10 @@ export function chooseFew(
       list.push({ format: 'panels', ns: layout + (bytes > CACHE ? Math.max(ns, bytes * PANEL_MEMORY) : ns) });
     }
   }
-  const best = list.reduce((a, b) => (b.ns < a.ns ? b : a));
+  let best = list.reduce((a, b) => (b.ns < a.ns ? b : a));
+  if (half && best.format !== 'dense') {
+    const kept = time('half', 16, records.group16, 34);
+    if (kept.ns < best.ns) best = { format: 'group16', half, ns: kept.ns };
+  }
   return { ...best, denseNs: dense.ns, zeros };
 }

@@ -78,7 +78,7 @@ export function int8QuantizeCalls(
   const lanes = io.lanes + 64;
   const steps = stepsOf(input.range, u7 ? 7 : (input.bits ?? 8));
   const zero = input.range === 'extremes' ? -1 : u7 ? 64 : 0;
-  const limits = zero < 0 ? [-steps - 1, steps + 1, steps] : [-steps, steps, 0];
+  const limits = zero < 0 ? [-steps - 1, steps + 1, steps] : [-steps, steps, -1];
   return [
     {
       kernel: `i8_${kind}_range`,
@@ -96,6 +96,14 @@ export type Int8Output =
       readonly y: number;
       readonly yChannelStride: number;
       readonly yPanelStride: number;
+      readonly min: number;
+      readonly max: number;
+    }
+  /** f32, row-major tokens [columns][rows], that many bytes from one to the next. */
+  | {
+      readonly into: 'tokens';
+      readonly y: number;
+      readonly yTokenStride: number;
       readonly min: number;
       readonly max: number;
     }
@@ -128,10 +136,13 @@ export function int8ProductCalls(
   const xp = int8PanelStride(p.cols, p.activations);
   // A tile is 8 columns, a panel of f32 two tiles.
   const y =
-    io.into === 'f32'
-      ? [io.yPanelStride, 32, io.yChannelStride]
-      : [2 * io.yPanelStride, io.yPanelStride, io.yChannelStride];
-  const store = io.into === 'f32' ? [0, io.min, io.max, 0, 0] : integers(p.output as Affine, io);
+    io.into === 'tokens'
+      ? [16 * io.yTokenStride, 8 * io.yTokenStride, io.yTokenStride]
+      : io.into === 'f32'
+        ? [io.yPanelStride, 32, io.yChannelStride]
+        : [2 * io.yPanelStride, io.yPanelStride, io.yChannelStride];
+  const real = io.into === 'tokens' || io.into === 'f32';
+  const store = real ? [3 * Number(io.into === 'tokens'), io.min, io.max, 0, 0] : integers(p.output as Affine, io);
   const zeros = p.activations === 'u7' && !isStatic(p.input) && p.input.range === 'extremes' ? 4 : 0;
   return p.segments.map((s, i) => {
     const stage = Number(i > 0) + 2 * Number(i + 1 < p.segments.length) + zeros;

@@ -183,7 +183,7 @@ class Lines {
 /**
  * Reads a MatrixMarket file.
  * @param source its bytes, or its text
- * @throws FileFormatError that names the line
+ * @throws FileFormatError that names the line; of sizes from 2^26 on too
  */
 export function readMtx(source: string | ArrayBuffer | ArrayBufferView): MtxCoordinate | MtxArray {
   const lines = new Lines(toBytes(source));

@@ -26,7 +26,7 @@ const fail = (message: string): never => {
 /**
  * Reads what `scipy.sparse.save_npz` wrote: csr, csc, bsr, coo. Lists are sorted where SciPy left them unsorted; entries of the
  * same place are kept, so that `from…` refuses them (`fromCOO` can add them).
- * @throws FileFormatError
+ * @throws FileFormatError, also of sizes from 2^26 on
  */
 export async function readSparseNpz(
   source: ArrayBuffer | ArrayBufferView,

@@ -1,6 +1,6 @@
 /** Reads packed weights of the kernels for few tokens back, with every offset checked (layout: spmv.ts). */
 import { SparseFormatError } from '../errors.ts';
-import { HALF_BITS, HALF_SCALE, HEIGHT, headOf, LIST, NONE, type PackedSpmv } from './spmv.ts';
+import { HALF_BITS, HALF_SCALE, HEIGHT, halfPlace, headOf, LIST, NONE, type PackedSpmv } from './spmv.ts';
 import { byteOf, type Int8Matrix } from './spmv-int8.ts';
 import { WINDOW } from './window.ts';
 
@@ -103,7 +103,7 @@ function read(p: PackedSpmv, to: Reader): void {
           }
         } else if (half) {
           for (let r = 0; r < height; r++) {
-            const weight = body + 2 * (height * i + r);
+            const weight = body + 2 * (height * i + halfPlace(r));
             const bits = view.getUint16(weight, true);
             if ((bits & 0x7c00) === 0x7c00) throw wrong(weight, `expected a finite half, got bits ${bits}`);
             put(weight, r, base, bits, limit);

@@ -4,7 +4,7 @@
  *
  *     group16, group8, group4   16, 8 or 4 outputs that share their inputs:
  *         block = [bias] list …            list = [u32 n][n x u16 input] pad [n][outputs f32]
- *     group16, f16              after [4 x u32 0x8fffe000][4 x f32 2^112], as above with [n][16 f16]
+ *     group16, f16              after [4 x u32 0x8fffe000][4 x f32 2^112], as above with [n][16 f16]: outputs 0 4 1 5 2 6 3 7, 8 12 9 13 10 14 11 15
  *     window, f32               16 outputs, in any order, each with inputs of its own:
  *         block = [16 bias][16 u32 byte offset of the output] list …
  *         list  = [u32 n][n x u16 base] pad step[n]
@@ -22,7 +22,7 @@
  * A block has one list for every 65536 inputs. Outputs past the last are zeros.
  */
 import { ArgumentRangeError } from '../errors.ts';
-import { arrange, listsOfRows, schedule, starts } from './window.ts';
+import { arrange, estimateSteps, listsOfRows, schedule, starts } from './window.ts';
 
 export type SpmvFormat = 'group16' | 'group8' | 'group4' | 'window';
 
@@ -57,6 +57,9 @@ export const HEIGHT: Readonly<Record<SpmvFormat, number>> = { group16: 16, group
 export const listsOf = (cols: number): number => Math.max(1, Math.ceil(cols / LIST));
 const align = (n: number): number => (n + 15) & ~15;
 export const headOf = (n: number): number => align(4 + 2 * n);
+
+/** Where the half of an output lies in its record: two outputs share 32 bits, so that shifts alone take them apart. */
+export const halfPlace = (output: number): number => (output & 8) | ((output & 3) << 1) | ((output >> 2) & 1);
 
 type Matrix = Float32Array | Int8Array | Uint16Array;
 
@@ -96,7 +99,7 @@ export interface SpmvCounts {
   readonly records: Readonly<Record<SpmvFormat, number>>;
 }
 
-/** Counts the groups' records in one pass over [rows][cols]; the steps of windows are estimated to 5 %. */
+/** Counts the groups' records in one pass over [rows][cols]; the steps of windows are estimated to 6 %. */
 export function countSpmv(weights: Float32Array, rows: number, cols: number): SpmvCounts {
   check(weights, rows, cols);
   const rowCounts = new Uint32Array(rows);
@@ -123,16 +126,8 @@ export function countSpmv(weights: Float32Array, rows: number, cols: number): Sp
       records.group4 += (u & 1) + ((u >> 1) & 1) + ((u >> 2) & 1) + (u >> 3);
     }
   }
-  // Fitted to packed random matrices from 0.5 to 100 % of nonzeros. Rows of about one density share a block.
-  rowCounts.sort();
-  let nonzeros = 0;
-  for (let r0 = 0; r0 < rows; r0 += 16) {
-    const block = rowCounts.subarray(r0, r0 + 16);
-    const sum = block.reduce((a, b) => a + b, 0);
-    nonzeros += sum;
-    const density = cols ? sum / block.length / cols : 0;
-    records.window += cols * (density < 0.1 ? 0.53 * Math.sqrt(density) : 0.08 + 0.92 * density);
-  }
+  records.window = estimateSteps(weights, cols, rowCounts);
+  const nonzeros = rowCounts.reduce((a, b) => a + b, 0);
   return { nonzeros, records };
 }
 
@@ -231,7 +226,8 @@ export function packSpmv(
 
 /**
  * Packs weights of half precision, in groups of 16. Half the bytes and exact, but expanding takes as long again: at one token
- * they are slower than f32 in a cache (58 us against 30; 3072x768 at 80 %) and faster beyond (6.1 ms against 7.2; 16384x8192).
+ * they are slower than f32 in a cache (56 us against 30, relaxed 42 against 27; 3072x768 at 80 %) and faster from memory (58
+ * against 77).
  * @param weights [rows][cols], IEEE 754 binary16 bits; -0 counts as zero
  * @param bias [rows]; left out, zeros
  * @throws ArgumentRangeError when lengths do not fit or a weight is NaN or infinite
@@ -246,7 +242,7 @@ export function packSpmvHalf(weights: Uint16Array, rows: number, cols: number, b
   const constants = out.take(32);
   for (let i = 0; i < 4; i++) out.i32(constants + 4 * i, HALF_BITS);
   for (let i = 0; i < 4; i++) out.f32(constants + 16 + 4 * i, HALF_SCALE);
-  const stored = putGroups(out, bits, rows, cols, 16, bias, 2, (at, v) => out.u16(at, v));
+  const stored = putGroups(out, bits, rows, cols, 16, bias, 2, (at, v) => out.u16(at, v), halfPlace);
   return {
     format: 'group16',
     type: 'f16',
@@ -270,6 +266,7 @@ function putGroups(
   bias: Float32Array | undefined,
   bytes: number,
   put: (at: number, value: number) => void,
+  place = (output: number) => output,
 ): number {
   const inputs = new Uint32Array(Math.min(cols, LIST));
   const all = Uint32Array.from({ length: rows }, (_, r) => r);
@@ -283,7 +280,9 @@ function putGroups(
       for (let i = 0; i < n; i++) out.u16(indices + 2 * i, inputs[i]);
       const at = out.take(bytes * height * n);
       for (let i = 0; i < n; i++) {
-        for (let r = r0; r < r1; r++) put(at + bytes * (height * i + r - r0), weights[r * cols + k0 + inputs[i]]);
+        for (let r = r0; r < r1; r++) {
+          put(at + bytes * (height * i + place(r - r0)), weights[r * cols + k0 + inputs[i]]);
+        }
       }
       stored += height * n;
     }

@@ -7,10 +7,13 @@ export function checkArray(name: string, array: unknown, length?: number): asser
   if (length !== undefined && array.length !== length) throw new ArgumentRangeError(name, `${length} values`, array);
 }
 
+/** Whether two arrays share memory. */
+export const overlap = (x: Float32Array, y: Float32Array): boolean =>
+  x.buffer === y.buffer && x.byteOffset < y.byteOffset + y.byteLength && y.byteOffset < x.byteOffset + x.byteLength;
+
 /** @throws ArgumentRangeError when they share memory */
-export function checkApart(x: Float32Array, out: Float32Array): void {
-  const overlap = out.byteOffset < x.byteOffset + x.byteLength && x.byteOffset < out.byteOffset + out.byteLength;
-  if (out.buffer === x.buffer && overlap) throw new ArgumentRangeError('out', 'memory that x does not use', out);
+export function checkApart(x: Float32Array, out: Float32Array, name = 'x'): void {
+  if (overlap(x, out)) throw new ArgumentRangeError('out', `memory that ${name} does not use`, out);
 }
 
 /** The array, or a copy of a view of the engine's memory: allocating may grow that, which kills its views. */

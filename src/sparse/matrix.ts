@@ -35,8 +35,9 @@ export let partsOf: (matrix: SparseMatrix, argument?: string) => Parts;
 export let fromParts: (pattern: Pattern, values: Values) => SparseMatrix;
 
 /**
- * A sparse matrix [rows][cols], checked when made and never changed: rows are output channels, columns inputs. Arrays are
- * copied in and out. Every factory throws SparseFormatError for a malformed structure, naming the entry.
+ * A sparse matrix [rows][cols], checked when made and never changed: rows are output channels, columns inputs; below 2^26 of
+ * either, rows * cols at most 2^53 - 1. Arrays are copied in and out. Every factory throws SparseFormatError for a malformed
+ * structure, naming the entry, and for a size beyond those limits.
  *
  *     const w = SparseMatrix.fromDense(weights, 512, 256, { format: 'bsr', block: [4, 1] });
  *     const y = await engine.spmm(w, x);
@@ -64,6 +65,7 @@ export class SparseMatrix {
   /**
    * Stores the nonzeros of a dense matrix. -0 is a zero, NaN and infinities are not.
    * @param data [rows][cols]
+   * @param rows, cols 0 to 2^26 - 1
    * @throws SparseFormatError also where the format cannot hold the nonzeros: it names the first place, nothing is dropped;
    *   ArgumentTypeError, ArgumentRangeError for wrong arguments
    */

@@ -5,7 +5,7 @@ import { type Operand, readOperand } from './composite.ts';
 import { type Activations, type OperatorHost, Products, readTask } from './products.ts';
 
 export { AdaptedOperator } from './adapted.ts';
-export { sddmm } from './sddmm.ts';
+export { SddmmOperator, sddmm } from './sddmm.ts';
 
 export interface SpmmOptions {
   /** [rows], added before the limits. */

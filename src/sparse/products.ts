@@ -13,14 +13,15 @@ import { SPMM } from '../kernel/tiles.ts';
 import type { Arena } from '../memory/arena.ts';
 import { packGemv } from '../pack/dense.ts';
 import { type PackedSpmm, packSpmm } from '../pack/spmm.ts';
-import { packSpmv } from '../pack/spmv.ts';
+import { packSpmv, packSpmvHalf } from '../pack/spmv.ts';
 import { packSpmvInt8Wide } from '../pack/spmv-int8.ts';
 import { checkArray, kept } from './arguments.ts';
 import { Composite, type Operand, readOperand } from './composite.ts';
 import { integerProduct, integersOf, type Product } from './integers.ts';
-import { SparseMatrix } from './matrix.ts';
+import { partsOf, SparseMatrix } from './matrix.ts';
 import type { PrepareOptions } from './operators.ts';
 import type { DenseMatrix } from './types.ts';
+import { finiteHalves } from './values.ts';
 
 /** What operators need of an engine. */
 export interface OperatorHost {
@@ -164,18 +165,21 @@ export class Products {
     const { rows, cols } = w;
     const { columns: tokens, host } = this;
     const dense = w instanceof SparseMatrix ? w.toDense() : w.data;
-    const int8 = w instanceof SparseMatrix && w.dtype === 'int8' ? w : undefined;
-    const { format } = chooseFew(host.info.isa, false, dense, rows, cols, tokens, int8 !== undefined);
+    const halves = w instanceof SparseMatrix ? finiteHalves(partsOf(w)) : undefined;
+    const integers = w instanceof SparseMatrix && w.dtype === 'int8' ? w : undefined;
+    const stored = halves ? 'float16' : integers && 'int8';
+    const { format, half, int8 } = chooseFew(host.info.isa, false, dense, rows, cols, tokens, stored);
     if (format === 'panels') return undefined;
     if (format === 'dense') {
       const packed = packGemv(dense, rows, cols, bias);
       const calls = gemvCalls(packed, this.put(packed), { x, y, tokens, ...limits });
       return { kernel: 'f32_dense_gemv', format, weightBytes: packed.bytes, calls };
     }
-    const packed =
-      format === 'int8'
-        ? packSpmvInt8Wide(integersOf(int8!), rows, cols, bias)
-        : packSpmv(dense, rows, cols, format, bias);
+    const pack = () => {
+      if (int8) return packSpmvInt8Wide(integersOf(integers!), rows, cols, bias);
+      return half ? packSpmvHalf(halves!(), rows, cols, bias) : packSpmv(dense, rows, cols, format, bias);
+    };
+    const packed = pack();
     const scratch = this.alloc(spmvScratch(packed, tokens));
     const calls = spmvCalls(packed, this.put(packed), { x, y, tokens, scratch, ...limits });
     return { kernel: packed.kernel, format: packed.format, weightBytes: packed.bytes, calls };

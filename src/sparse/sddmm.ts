@@ -1,18 +1,161 @@
 /** Sampled dense-dense products. */
-import { ArgumentRangeError } from '../errors.ts';
+import { ArgumentRangeError, ArgumentTypeError, DisposedError } from '../errors.ts';
 import { sddmmCalls } from '../kernel/sddmm.ts';
 import { packPattern } from '../pack/sddmm.ts';
-import { checkArray, kept } from './arguments.ts';
+import { checkApart, checkArray, kept, overlap } from './arguments.ts';
+import { Blocks } from './blocks.ts';
 import { Bsr } from './bsr.ts';
 import { Csr } from './csr.ts';
 import { fromParts, partsOf, type SparseMatrix } from './matrix.ts';
 import type { Pattern } from './pattern.ts';
 import type { OperatorHost } from './products.ts';
 
+export interface SddmmOptions {
+  /** Numbers in a row of A, and of B. */
+  d: number;
+  /** Default 1. */
+  scale?: number;
+}
+
 /**
- * One sampled product: engine.sddmm.
- * @returns scale (A B^T) at the places that `pattern` stores, in its format (csr or bsr); other formats: csr, at its nonzeros
+ * Y = scale (A B^T) at the places of one pattern, with its memory: packed once, run many times. The places are those that the
+ * pattern stores where its format is csr or bsr, else those of its nonzeros.
  */
+export class SddmmOperator {
+  readonly rows: number;
+  readonly cols: number;
+  readonly d: number;
+  /** Places, and values in `output`. */
+  readonly entries: number;
+  readonly kernel = 'f32_csr_sddmm';
+  private readonly host: OperatorHost;
+  private readonly memory: Blocks;
+  private readonly places: Csr | Bsr;
+  /** Where each entry is stored in `places`; undefined: in this order. */
+  private readonly slots: Uint32Array | undefined;
+  private readonly at: { a: number; b: number; y: number };
+  private readonly work: () => void;
+  private disposed = false;
+
+  /** @internal Made by Engine.prepareSddmm. */
+  constructor(host: OperatorHost, pattern: SparseMatrix, options: SddmmOptions) {
+    host.check();
+    const given = partsOf(pattern, 'pattern').pattern;
+    if (typeof options !== 'object' || options === null) throw new ArgumentTypeError('options', 'an object', options);
+    const { d, scale = 1 } = options;
+    if (!Number.isSafeInteger(d) || d < 0) throw new ArgumentRangeError('d', 'an integer >= 0', d);
+    checkScale(scale);
+    const places = given instanceof Csr || given instanceof Bsr ? given : Csr.from(pattern.toCSR());
+    const { pointers, columns, slots } = rowLists(places);
+    const packed = packPattern(pointers, columns);
+    this.host = host;
+    this.rows = given.rows;
+    this.cols = given.cols;
+    this.d = d;
+    this.entries = packed.entries;
+    this.places = places;
+    this.slots = slots;
+    this.memory = new Blocks(host.arena);
+    try {
+      const at = this.memory.put(packed.data);
+      const alloc = (numbers: number) => this.memory.alloc(4 * numbers);
+      this.at = { a: alloc(this.rows * d), b: alloc(this.cols * d), y: alloc(packed.entries) };
+      this.work = host.bind(sddmmCalls(packed, at, { ...this.at, d, scale }));
+    } catch (error) {
+      this.memory.release();
+      throw error;
+    }
+  }
+
+  /** Bytes of the engine's memory that the operator holds: the pattern, A, B and the output; 0 once disposed. */
+  get bytes(): number {
+    return this.memory.bytes;
+  }
+
+  /** Where run() puts A, [rows][d]. A view of the engine's memory: valid until that grows, which any allocation may do. */
+  get a(): Float32Array {
+    return this.view(this.at.a, this.rows * this.d);
+  }
+
+  /** Where run() puts B, [cols][d]. A view of the engine's memory: valid until that grows, which any allocation may do. */
+  get b(): Float32Array {
+    return this.view(this.at.b, this.cols * this.d);
+  }
+
+  /**
+   * What the last run made, [entries]: row by row, by ascending columns. A view of the engine's memory: valid until that grows,
+   * which any allocation may do.
+   */
+  get output(): Float32Array {
+    return this.view(this.at.y, this.entries);
+  }
+
+  /** Multiplies what `a` and `b` hold; the result is in `output`. Nothing is copied. */
+  execute(): void {
+    this.check();
+    this.host.guard(this.work);
+  }
+
+  /**
+   * @param a [rows][d]
+   * @param b [cols][d]; may be `a` itself
+   * @param out [entries], takes the result; must not share memory with a or b. Left out, a new array
+   * @returns values row by row, by ascending columns; matrix() has them as a matrix
+   * @throws ArgumentTypeError, ArgumentRangeError for wrong arrays; DisposedError
+   */
+  run(a: Float32Array, b: Float32Array, out?: Float32Array): Float32Array {
+    this.check();
+    checkArray('a', a, this.rows * this.d);
+    checkArray('b', b, this.cols * this.d);
+    if (out !== undefined) {
+      checkArray('out', out, this.entries);
+      checkApart(a, out, 'a');
+      checkApart(b, out, 'b');
+    }
+    // One may be the view of the other's place.
+    if (overlap(b, this.a)) b = b.slice();
+    this.a.set(a);
+    this.b.set(b);
+    this.host.guard(this.work);
+    if (!out) return this.output.slice();
+    out.set(this.output);
+    return out;
+  }
+
+  /** What the last run made as a new matrix [rows][cols], in the format of the pattern where that is csr or bsr, else csr. */
+  matrix(): SparseMatrix {
+    const y = this.output;
+    const { places, slots } = this;
+    const values = slots ? new Float32Array(places.stored) : y.slice();
+    slots?.forEach((slot, e) => {
+      values[slot] = y[e];
+    });
+    return fromParts(places, { type: 'float32', data: values });
+  }
+
+  /** Frees the memory. Calling it twice does no harm. */
+  dispose(): void {
+    if (this.disposed) return;
+    this.disposed = true;
+    this.memory.release();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  private check(): void {
+    if (this.disposed) throw new DisposedError('the operator');
+    this.host.check();
+  }
+
+  private view(at: number, length: number): Float32Array {
+    this.check();
+    return this.host.arena.view('float32', at, length);
+  }
+}
+
+/** One sampled product: engine.sddmm. */
 export function sddmm(
   host: OperatorHost,
   pattern: SparseMatrix,
@@ -21,46 +164,29 @@ export function sddmm(
   { scale = 1 }: { scale?: number } = {},
 ): SparseMatrix {
   host.check();
-  const given = partsOf(pattern, 'pattern').pattern;
+  const { rows, cols } = partsOf(pattern, 'pattern').pattern;
   checkArray('a', a);
   checkArray('b', b);
-  const { rows, cols } = given;
   const d = rows ? a.length / rows : cols ? b.length / cols : 0;
   if (!Number.isInteger(d))
     throw new ArgumentRangeError(rows ? 'a' : 'b', `a multiple of ${rows || cols} values`, rows ? a : b);
   checkArray('a', a, rows * d);
   checkArray('b', b, cols * d);
-  a = kept(host.arena, a);
-  b = kept(host.arena, b);
-  if (typeof scale !== 'number' || Number.isNaN(scale)) throw new ArgumentRangeError('scale', 'a number', scale);
-  const places = given instanceof Csr || given instanceof Bsr ? given : Csr.from(pattern.toCSR());
-  const { pointers, columns, slots } = rowLists(places);
-  const packed = packPattern(pointers, columns);
-  const blocks: number[] = [];
-  const alloc = (bytes: number) => {
-    const at = host.arena.alloc(bytes);
-    blocks.push(at);
-    return at;
-  };
-  const put = (data: Float32Array | Uint8Array) => {
-    const at = alloc(data.byteLength);
-    const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-    host.arena.view('uint8', at, bytes.length).set(bytes);
-    return at;
-  };
+  checkScale(scale);
+  const [ownA, ownB] = [kept(host.arena, a), kept(host.arena, b)];
+  const operator = new SddmmOperator(host, pattern, { d, scale });
   try {
-    const at = put(packed.data);
-    const io = { a: put(a), b: put(b), y: alloc(4 * packed.entries), d, scale };
-    host.guard(host.bind(sddmmCalls(packed, at, io)));
-    const y = host.arena.view('float32', io.y, packed.entries);
-    const values = slots ? new Float32Array(places.stored) : y.slice();
-    slots?.forEach((slot, e) => {
-      values[slot] = y[e];
-    });
-    return fromParts(places, { type: 'float32', data: values });
+    operator.a.set(ownA);
+    operator.b.set(ownB);
+    operator.execute();
+    return operator.matrix();
   } finally {
-    for (const block of blocks) host.arena.release(block);
+    operator.dispose();
   }
+}
+
+function checkScale(scale: unknown): void {
+  if (typeof scale !== 'number' || Number.isNaN(scale)) throw new ArgumentRangeError('scale', 'a number', scale);
 }
 
 /** The places of a pattern row by row; `slots` says where each is stored, undefined: in this order. */

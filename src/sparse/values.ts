@@ -111,3 +111,17 @@ export function countNonzeros({ type, data, scales }: Values, pattern: Pattern):
   else for (let i = 0; i < data.length; i++) n += Number(data[i] !== 0);
   return n;
 }
+
+/** What makes the bits [rows][cols] of float16 values; undefined of other types, and where a value is NaN or infinite. */
+export function finiteHalves(parts: { pattern: Pattern; values: Values }): (() => Uint16Array) | undefined {
+  const { pattern, values } = parts;
+  const { data } = values;
+  if (!(data instanceof Uint16Array) || data.some((h) => (h & 0x7c00) === 0x7c00)) return undefined;
+  return () => {
+    const bits = new Uint16Array(pattern.rows * pattern.cols);
+    pattern.visit((slot, row, col) => {
+      bits[row * pattern.cols + col] = data[slot];
+    });
+    return bits;
+  };
+}
