@@ -14,6 +14,7 @@ export * from './pool';
 export * from './sddmm';
 export * from './softmax';
 export * from './spmv';
+export * from './spmvint8';
 export * from './stem';
 
 /** Raised whenever a kernel's arguments or a packed layout changes. */

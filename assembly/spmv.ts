@@ -11,6 +11,7 @@
 // - Relaxed dot products with activations of 7 bits: int8 39 instead of 47; not taken, for one bit of every activation.
 // - Unrolling int8 by two pairs more: nothing. f16 with infinities and NaN: 119 us instead of 58 (groups of 16, 80 %).
 import { clamp, madd } from './isa';
+import { pick, scatter } from './spmvwindow';
 import { N0, N1, N2, N3, N4, put } from './tile';
 
 /** Stores the first n of 4 V outputs. */
@@ -39,7 +40,7 @@ import { N0, N1, N2, N3, N4, put } from './tile';
  */
 // @ts-expect-error: decorator
 @inline function group<V, H>(
-  x: usize, sx: usize, y: usize, sy: usize, w: usize, tokens: i32, rows: i32, lists: i32, min: f32, max: f32,
+  x: usize, sx: usize, y: usize, sy: usize, w: usize, tokens: i32, rows: i32, lists: i32, min: f32, max: f32, k: usize,
 ): void {
   const v = offsetof<V>();
   const half = offsetof<H>() > 0;
@@ -47,9 +48,8 @@ import { N0, N1, N2, N3, N4, put } from './tile';
   const lo = f32x4.splat(min), hi = f32x4.splat(max);
   let m: v128 = f32x4.splat(0), c = m;
   if (half) {
-    m = v128.load(w);
-    c = v128.load(w, 16);
-    w += 32;
+    m = v128.load(k);
+    c = v128.load(k, 16);
   }
   for (let j = 0; j < rows; j += <i32>v * 4) {
     const block = w;
@@ -195,49 +195,24 @@ import { N0, N1, N2, N3, N4, put } from './tile';
 export function f32_group16_spmv(
   x: usize, sx: usize, y: usize, sy: usize, w: usize, tokens: i32, rows: i32, lists: i32, min: f32, max: f32,
 ): void {
-  group<N4, N0>(x, sx, y, sy, w, tokens, rows, lists, min, max);
+  group<N4, N0>(x, sx, y, sy, w, tokens, rows, lists, min, max, 0);
 }
 export function f32_group8_spmv(
   x: usize, sx: usize, y: usize, sy: usize, w: usize, tokens: i32, rows: i32, lists: i32, min: f32, max: f32,
 ): void {
-  group<N2, N0>(x, sx, y, sy, w, tokens, rows, lists, min, max);
+  group<N2, N0>(x, sx, y, sy, w, tokens, rows, lists, min, max, 0);
 }
 export function f32_group4_spmv(
   x: usize, sx: usize, y: usize, sy: usize, w: usize, tokens: i32, rows: i32, lists: i32, min: f32, max: f32,
 ): void {
-  group<N1, N0>(x, sx, y, sy, w, tokens, rows, lists, min, max);
+  group<N1, N0>(x, sx, y, sy, w, tokens, rows, lists, min, max, 0);
 }
 
-/** Weights of half precision, all finite. */
+/** Weights of half precision, all finite. k: the constants that expand them. */
 export function f16_group16_spmv(
-  x: usize, sx: usize, y: usize, sy: usize, w: usize, tokens: i32, rows: i32, lists: i32, min: f32, max: f32,
+  x: usize, sx: usize, y: usize, sy: usize, w: usize, tokens: i32, rows: i32, lists: i32, min: f32, max: f32, k: usize,
 ): void {
-  group<N4, N1>(x, sx, y, sy, w, tokens, rows, lists, min, max);
-}
-
-/** Stores outputs 4 I to 4 I + 3 of a block, of which n are left, where each lies: byte offsets at `to`. */
-// @ts-expect-error: decorator
-@inline function scatter<I>(y: usize, to: usize, n: i32, a: v128, lo: v128, hi: v128): void {
-  const left = n - <i32>(offsetof<I>() * 4), at = to + offsetof<I>() * 16;
-  const v = clamp(a, lo, hi);
-  if (left > 3) {
-    v128.store32_lane(y + <usize>load<u32>(at), v, 0);
-    v128.store32_lane(y + <usize>load<u32>(at, 4), v, 1);
-    v128.store32_lane(y + <usize>load<u32>(at, 8), v, 2);
-    v128.store32_lane(y + <usize>load<u32>(at, 12), v, 3);
-  } else {
-    if (left > 0) v128.store32_lane(y + <usize>load<u32>(at), v, 0);
-    if (left > 1) v128.store32_lane(y + <usize>load<u32>(at, 4), v, 1);
-    if (left > 2) v128.store32_lane(y + <usize>load<u32>(at, 8), v, 2);
-  }
-}
-
-/** Bytes of `window` at p, picked by indices; 0 where the index is 128. */
-// @ts-expect-error: decorator
-@inline function pick(p: usize, indices: v128): v128 {
-  const window = v128.load(p);
-  if (ASC_FEATURE_RELAXED_SIMD) return i8x16.relaxed_swizzle(window, indices);
-  return i8x16.swizzle(window, indices);
+  group<N4, N1>(x, sx, y, sy, w, tokens, rows, lists, min, max, k);
 }
 
 /**
@@ -324,102 +299,5 @@ export function f32_window_split(x: usize, q: usize, xp: usize, tokens: i32, col
       x += 4;
     }
     q += xp << 2;
-  }
-}
-
-/**
- * Unstructured int8: a step gives each of 8 outputs two products with u8 inputs out of a window of 16. Q is what
- * i8_window_quantize writes, sq bytes a token; Y = clamp(scales (W (Q - zero point)) + bias), exact in i32.
- */
-export function i8_window_spmv(
-  q: usize, sq: usize, y: usize, sy: usize, w: usize, tokens: i32, rows: i32, lists: i32, min: f32, max: f32,
-): void {
-  const lo = f32x4.splat(min), hi = f32x4.splat(max);
-  // Masks from memory: V8 13.6 would build the constants again at every use (71 us, now 53; Node 24, 3072x768 at 70 %).
-  const low = v128.load(w), even = v128.load(w, 16);
-  w += 32;
-  for (let j = 0; j < rows; j += 8) {
-    const block = w;
-    for (let t = 0; t < tokens; t++) {
-      const token = q + <usize>t * sq;
-      let p = token + 16;
-      let s = block + 128;
-      let a0: v128 = i32x4.splat(0), a1 = a0;
-      for (let l = 0; l < lists; l++) {
-        const n = <usize>load<u32>(s);
-        let b = s + 4;
-        s = (b + n * 2 + 15) & ~15;
-        const end = s + n * 24;
-        while (s < end) {
-          const i = v128.load(s);
-          let u = pick(p + <usize>load<u16>(b), v128.and(i, low));
-          a0 = i32x4.add(a0, i32x4.dot_i16x8_s(v128.and(u, even), v128.load8x8_s(s, 16)));
-          a1 = i32x4.add(a1, i32x4.dot_i16x8_s(i16x8.shr_u(u, 8), v128.load8x8_s(s, 24)));
-          u = pick(p + <usize>load<u16>(b, 2), v128.and(i16x8.shr_u(i, 4), low));
-          a0 = i32x4.add(a0, i32x4.dot_i16x8_s(v128.and(u, even), v128.load8x8_s(s, 32)));
-          a1 = i32x4.add(a1, i32x4.dot_i16x8_s(i16x8.shr_u(u, 8), v128.load8x8_s(s, 40)));
-          s += 48;
-          b += 4;
-        }
-        p += 65536;
-      }
-      const scale = v128.load32_splat(token), zero = v128.load32_splat(token, 4);
-      a0 = i32x4.sub(a0, i32x4.mul(zero, v128.load(block, 64)));
-      a1 = i32x4.sub(a1, i32x4.mul(zero, v128.load(block, 80)));
-      a0 = madd(v128.load(block, 32), f32x4.convert_i32x4_s(a0), f32x4.mul(scale, v128.load(block)));
-      a1 = madd(v128.load(block, 48), f32x4.convert_i32x4_s(a1), f32x4.mul(scale, v128.load(block, 16)));
-      const out = y + <usize>t * sy;
-      scatter<N0>(out, block + 96, rows - j, a0, lo, hi);
-      scatter<N1>(out, block + 96, rows - j, a1, lo, hi);
-      w = s;
-    }
-  }
-}
-
-/**
- * Quantises each token of X[tokens][cols] by its own range, as ONNX's DynamicQuantizeLinear does: Q[token] is
- * [f32 scale][i32 zero point][8 bytes][cols u8], sq bytes, at least cols + 32. A NaN or an infinity makes the scale NaN.
- */
-export function i8_window_quantize(x: usize, q: usize, sq: usize, tokens: i32, cols: i32): void {
-  for (let t = 0; t < tokens; t++) {
-    const end = x + (<usize>cols << 2), whole = x + ((<usize>cols & ~3) << 2);
-    let least: v128 = f32x4.splat(0), most = least;
-    let p = x;
-    for (; p < whole; p += 16) {
-      const v = v128.load(p);
-      least = f32x4.min(least, v);
-      most = f32x4.max(most, v);
-    }
-    for (; p < end; p += 4) {
-      const v = v128.load32_splat(p);
-      least = f32x4.min(least, v);
-      most = f32x4.max(most, v);
-    }
-    least = f32x4.min(least, i32x4.shuffle(least, least, 2, 3, 0, 1));
-    most = f32x4.max(most, i32x4.shuffle(most, most, 2, 3, 0, 1));
-    const from = f32x4.extract_lane(f32x4.min(least, i32x4.shuffle(least, least, 1, 0, 3, 2)), 0);
-    const to = f32x4.extract_lane(f32x4.max(most, i32x4.shuffle(most, most, 1, 0, 3, 2)), 0);
-    let scale = (to - from) / 255;
-    // All zeros, or so small that the quotient is: any scale will do.
-    if (scale == 0) scale = 1;
-    const zero = <i32>min(nearest(-from / scale), 255);
-    store<f32>(q, scale + (scale - scale));
-    store<i32>(q, zero, 4);
-    const s = f32x4.splat(scale), z = i32x4.splat(zero);
-    let o = q + 16;
-    for (p = x; p < whole; p += 16) {
-      const v = i32x4.add(i32x4.trunc_sat_f32x4_s(f32x4.nearest(f32x4.div(v128.load(p), s))), z);
-      const h = i16x8.narrow_i32x4_s(v, v);
-      v128.store32_lane(o, i8x16.narrow_i16x8_u(h, h), 0);
-      o += 4;
-    }
-    for (; p < end; p += 4) {
-      const v = i32x4.add(i32x4.trunc_sat_f32x4_s(f32x4.nearest(f32x4.div(v128.load32_zero(p), s))), z);
-      const h = i16x8.narrow_i32x4_s(v, v);
-      v128.store8_lane(o, i8x16.narrow_i16x8_u(h, h), 0);
-      o++;
-    }
-    x = end;
-    q += sq;
   }
 }

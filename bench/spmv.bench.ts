@@ -6,14 +6,8 @@ import { halfToNumber, numberToHalf } from '../src/half.ts';
 import { gemvCalls } from '../src/kernel/dense.ts';
 import { spmvCalls, spmvScratch } from '../src/kernel/spmv.ts';
 import { packGemv } from '../src/pack/dense.ts';
-import {
-  type PackedSpmv,
-  packSpmv,
-  packSpmvHalf,
-  packSpmvInt8,
-  quantizeRows,
-  type SpmvFormat,
-} from '../src/pack/spmv.ts';
+import { type PackedSpmv, packSpmv, packSpmvHalf, type SpmvFormat } from '../src/pack/spmv.ts';
+import { packSpmvInt8, packSpmvInt8Wide, quantizeRows } from '../src/pack/spmv-int8.ts';
 import { referenceSpmv, referenceSpmvInt8 } from '../src/reference/spmv.ts';
 import { readBandwidth } from './support/bandwidth.ts';
 import { ISAS, Machine, option, rng } from './support/machine.ts';
@@ -49,7 +43,7 @@ for (const isa of ISAS) {
       const denseRun = inTurn(dense, d.data, (at) => dense.bind(gemvCalls(d, at, place)));
       for (const zeros of list('zeros', '0.7,0.8,0.9').map(Number)) {
         const cases = [{ name: 'dense', run: denseRun, packed: undefined as PackedSpmv | undefined }];
-        for (const name of ['group16', 'group8', 'group4', 'window', 'f16 group16', 'int8 window']) {
+        for (const name of ['group16', 'group8', 'group4', 'window', 'f16 group16', 'int8 window', 'int8 f32 window']) {
           if (!name.includes(option('only', ''))) continue;
           const format = name.split(' ').pop() as SpmvFormat;
           const w = pruned(rows, cols, 1 - zeros, SHARED[format]);
@@ -57,7 +51,9 @@ for (const isa of ISAS) {
           const half = name.startsWith('f16') ? Uint16Array.from(w, numberToHalf) : undefined;
           if (half) w.set(Float32Array.from(half, halfToNumber));
           const packed = q
-            ? packSpmvInt8(q, rows, cols)
+            ? name === 'int8 window'
+              ? packSpmvInt8(q, rows, cols)
+              : packSpmvInt8Wide(q, rows, cols)
             : half
               ? packSpmvHalf(half, rows, cols)
               : packSpmv(w, rows, cols, format);
@@ -66,7 +62,11 @@ for (const isa of ISAS) {
           const run = inTurn(m, packed.data, (at) => m.bind(spmvCalls(packed, at, place)));
           run();
           const layer = { rows, cols, tokens };
-          const want = q ? referenceSpmvInt8(q.weights, q.scales, x, layer) : referenceSpmv(w, x, layer);
+          const exact = q ? Float32Array.from(q.weights, (v, i) => v * q.scales[Math.floor(i / cols)]) : w;
+          const want =
+            packed.type === 'i8' && q
+              ? referenceSpmvInt8(q.weights, q.scales, x, layer)
+              : referenceSpmv(exact, x, layer);
           const got = new Float32Array(m.memory.buffer, place.y, tokens * rows);
           const i = got.findIndex((g, j) => !(Math.abs(g - want[j]) <= 1e-5 * Math.sqrt(cols) + 1e-6));
           if (i >= 0) throw new Error(`${name} ${rows}x${cols}: output ${i} is ${got[i]}, expected ${want[i]}`);
@@ -83,7 +83,7 @@ for (const isa of ISAS) {
             `${rows}x${cols}`.padEnd(10),
             `${tokens} tok`,
             `${packed ? (100 * zeros).toFixed(0) : 0} %`.padStart(5),
-            t.name.padEnd(12),
+            t.name.padEnd(15),
             `${(t.median / 1e3).toFixed(1).padStart(8)} us${t.kept < 3 ? '~' : ' '}`,
             `${((2 * tokens * nonzeros) / t.median).toFixed(1).padStart(6)} GFLOP/s on nonzeros`,
             `${((2 * tokens * rows * cols) / t.median).toFixed(1).padStart(6)} as if dense`,

@@ -19,7 +19,7 @@ import { pruned } from './support/spmm.ts';
 
 // The published build: workers need their script beside the bundle.
 const entry = pathToFileURL(join(process.cwd(), 'dist/index.node.js')).href;
-const { Engine, Model, Tensor } = (await import(entry)) as typeof import('../src/index.ts');
+const { Engine, Model, SparseMatrix, Tensor } = (await import(entry)) as typeof import('../src/index.ts');
 
 const threads = Number(option('threads', '2'));
 const rounds = Number(option('rounds', '15'));
@@ -134,6 +134,30 @@ for (const [rows, cols, columns] of [
   product('f32_group4_spmm_8x4', 4, rows, cols, columns, 0.2);
   product('f32_group2_spmm_24x2', 4, rows, cols, columns, 0.2);
   product('f32_csr_spmm_32x1', 1, rows, cols, columns, 0.2);
+}
+/** An operator on each engine, whose answers must be equal bit for bit. */
+async function operator(name: string, rows: number, cols: number, options: import('../src/index.ts').PrepareOptions) {
+  const w = SparseMatrix.fromDense(pruned(rows, cols, 0.3, 1), rows, cols, { dtype: 'int8' });
+  const x = Float32Array.from({ length: cols * options.columns }, (_, i) => Math.sin(i));
+  const ops = await Promise.all(engines.map((e) => e.prepare(w, options)));
+  const [one, more] = ops.map((op) => op.run(x));
+  if (one.some((v, i) => !Object.is(v, more[i]))) throw new Error(`${name}: results differ`);
+  compare(
+    `${name} ${ops[0].kernel}`,
+    ops.map((op) => () => op.execute()),
+  );
+  for (const op of ops) op.dispose();
+}
+for (const [rows, cols] of [
+  [3072, 768],
+  [4096, 4096],
+]) {
+  for (const activations of ['float32', 'int8'] as const) {
+    await operator(`1x${cols}x${rows} 70 %`, rows, cols, { columns: 1, activations });
+  }
+}
+for (const activations of ['int8', 'uint7'] as const) {
+  await operator('384x3072x768 70 %', 768, 3072, { columns: 384, layout: 'tokens', activations });
 }
 if ('MobileNetV1'.includes(only) || only.startsWith('MobileNet')) {
   for (const kind of ['group4', 'csr'] as const) {

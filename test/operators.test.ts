@@ -74,6 +74,8 @@ describe.each(ISAS)('%s', (isa) => {
       () => engine.spmv(m, x.subarray(0, 50)),
       () => engine.spmm(low, x),
       () => engine.spmm(int8, x, { activations: 'int8' }),
+      () => engine.spmm(int8, x, { activations: 'uint7', layout: 'tokens' }),
+      () => engine.spmv(int8, x.subarray(0, 50), { activations: 'int8' }),
       async () => (await engine.sddmm(m, randf(40 * 4, 5), randf(50 * 4, 6))).toDense(),
     ];
     await jobs[0](); // chooses by measurement the first time, which takes memory too

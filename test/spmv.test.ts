@@ -3,16 +3,11 @@ import { describe, expect, test } from 'vitest';
 import { halfToNumber, numberToHalf } from '../src/half.ts';
 import { chooseFew } from '../src/kernel/few.ts';
 import { spmvCalls, spmvScratch } from '../src/kernel/spmv.ts';
-import {
-  countSpmv,
-  type PackedSpmv,
-  packSpmv,
-  packSpmvHalf,
-  packSpmvInt8,
-  quantizeRows,
-  type SpmvFormat,
-} from '../src/pack/spmv.ts';
+import type { Dynamic } from '../src/pack/int8.ts';
+import { countSpmv, type PackedSpmv, packSpmv, packSpmvHalf, type SpmvFormat } from '../src/pack/spmv.ts';
+import { packSpmvInt8, packSpmvInt8Wide, quantizeRows } from '../src/pack/spmv-int8.ts';
 import { unpackSpmv, unpackSpmvHalf, unpackSpmvInt8, validateSpmv } from '../src/pack/spmv-read.ts';
+import { referenceInt8, referenceQuantized, referenceRange, referenceSums } from '../src/reference/int8.ts';
 import { type Layer, referenceQuantize, referenceSpmv, referenceSpmvInt8 } from '../src/reference/spmv.ts';
 import { Bench, ISAS, randf, rng } from './support/kernels.ts';
 import { expectClose, tolerance } from './support/spmm.ts';
@@ -32,14 +27,15 @@ const same = (a: Float32Array | Int8Array, b: Float32Array | Int8Array): boolean
   Buffer.from(a.buffer).equals(Buffer.from(b.buffer));
 
 /** Y[tokens][rows]. Throws when a kernel touched bytes it does not own. */
-function run(bench: Bench, p: PackedSpmv, x: Float32Array, { tokens, min = -Infinity, max = Infinity }: Layer) {
+function run(bench: Bench, p: PackedSpmv, x: Float32Array, layer: Layer, input?: Dynamic) {
+  const { tokens, min = -Infinity, max = Infinity } = layer;
   bench.reset();
   const at = bench.put(p.data, 'weights');
   const io = { x: bench.put(x, 'X'), y: bench.alloc(tokens * p.rows * 4, 'Y'), tokens, min, max };
   const scratch = bench.alloc(spmvScratch(p, tokens), 'scratch');
   // What a window reads past the last input must not matter.
   new Uint8Array(bench.memory.buffer, scratch, spmvScratch(p, tokens)).fill(0xff);
-  for (const { kernel, args } of spmvCalls(p, at, { ...io, scratch })) bench.exports[kernel](...args);
+  for (const { kernel, args } of spmvCalls(p, at, { ...io, scratch, input })) bench.exports[kernel](...args);
   bench.check();
   return bench.f32(io.y, tokens * p.rows).slice();
 }
@@ -151,7 +147,7 @@ describe.each(ISAS)('%s', (isa) => {
       if (cols % 4 === 3) x[cols >> 1] = extremes[cols % 7];
       const stride = 16 + ((cols + 31) & ~15);
       const q = bench.alloc(2 * stride, 'Q');
-      bench.exports.i8_window_quantize(bench.put(x, 'X'), q, stride, 2, cols);
+      bench.exports.i8_window_quantize(bench.put(x, 'X'), q, stride, 2, cols, 255, -1);
       bench.check();
       for (let t = 0; t < 2; t++) {
         const want = referenceQuantize(x.subarray(t * cols, (t + 1) * cols));
@@ -201,6 +197,70 @@ describe.each(ISAS)('%s', (isa) => {
     }
   });
 
+  test('int8 by f32: ragged sizes, any density, one to nine tokens, bias and clamp', () => {
+    fc.assert(
+      fc.property(SIZES, ({ rows, cols, tokens, density, seed }) => {
+        const weights = integers(pruned(rows, cols, density, seed));
+        const scales = randf(rows, seed + 3).map((v) => Math.abs(v) / 127);
+        if (rows > 2) scales[2] = 0;
+        const x = randf(tokens * cols, seed + 1);
+        const layer = { rows, cols, tokens, bias: randf(rows, seed + 2), min: -1, max: 1.5 };
+        const packed = packSpmvInt8Wide({ weights, scales }, rows, cols, layer.bias);
+        validateSpmv(packed);
+        expect(unpackSpmvInt8(packed)).toEqual({ weights, scales });
+        const exact = Float64Array.from(weights, (v, i) => v * scales[Math.floor(i / cols)]);
+        expectClose(run(bench, packed, x, layer), referenceSpmv(exact, x, layer), tolerance(cols));
+      }),
+      { numRuns: 150 },
+    );
+  });
+
+  test('int8 by f32: a pruned weight meets no NaN and no infinity, a stored one does', () => {
+    const [rows, cols] = [20, 40];
+    const weights = new Int8Array(rows * cols);
+    for (let r = 0; r < rows; r++) weights[r * cols + r + 8] = 1;
+    const packed = packSpmvInt8Wide({ weights, scales: new Float32Array(rows).fill(1) }, rows, cols);
+    for (const bad of [Number.NaN, Number.POSITIVE_INFINITY]) {
+      for (let k = 0; k < cols; k++) {
+        const x = new Float32Array(cols).fill(1);
+        x[k] = bad;
+        const y = run(bench, packed, x, { rows, cols, tokens: 1 });
+        expect(y).toEqual(new Float32Array(rows).map((_, r) => (r + 8 === k ? bad : 1)));
+      }
+    }
+  });
+
+  test('int8: ranges by magnitude and from end to end, 8 and 7 bits, as the kernels for many columns quantise', () => {
+    for (const range of ['magnitude', 'extremes'] as const) {
+      for (const bits of [8, 7] as const) {
+        for (let seed = 1; seed < 30; seed++) {
+          const [rows, cols, tokens] = [1 + (seed % 19), 1 + seed * 3, 1 + (seed % 8)];
+          const { weights, scales } = quantizeRows(pruned(rows, cols, 0.4, seed), rows, cols);
+          const x = randf(tokens * cols, seed).map((v) => (v + (seed % 3) - 1) * 10 ** ((seed % 9) - 4));
+          if (seed % 5 === 0) x.fill(0, 0, cols);
+          if (seed % 7 === 0) x.fill(1e-45, 0, cols);
+          // Steps of a subnormal scale are few: quotients of 143 are limited.
+          if (seed % 7 === 4) for (let k = 0; k < cols; k++) x[k] = k % 2 ? 2e-43 : -2e-43;
+          if (seed % 7 === 1) x[0] = Number.POSITIVE_INFINITY;
+          if (seed % 7 === 2) x[0] = Number.NaN;
+          if (seed % 7 === 3) x.set([3.4e38, -3.4e38], 0);
+          const bias = randf(rows, seed);
+          const input = { per: 'token', range, bits } as const;
+          const got = run(bench, packSpmvInt8({ weights, scales }, rows, cols, bias), x, { rows, cols, tokens }, input);
+          const columns = Float32Array.from(x, (_, i) => x[(i % tokens) * cols + Math.floor(i / tokens)]);
+          const steps = (range === 'magnitude' ? 0 : 2 ** (bits - 1)) + 2 ** (bits - 1) - 1;
+          const by = referenceRange(columns, tokens, 'token', steps, range === 'magnitude' ? 0 : undefined);
+          const q = referenceQuantized(columns, by, range === 'magnitude' ? -steps : 0, steps);
+          const sums = referenceSums(weights, q, by, rows);
+          const open = { min: -Infinity, max: Infinity };
+          const want = referenceInt8(sums, scales, by, false, bias, open);
+          // Equal bits: the same integers, and the same steps of rounding.
+          expect(Float32Array.from(got, (_, i) => got[(i % tokens) * rows + Math.floor(i / tokens)])).toEqual(want);
+        }
+      }
+    }
+  });
+
   test('int8: a NaN or an infinite input makes its token NaN and no other', () => {
     const { weights, scales } = quantizeRows(pruned(9, 20, 0.5, 1), 9, 20);
     for (const bad of [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]) {
@@ -231,6 +291,9 @@ describe.each(ISAS)('%s', (isa) => {
       expectClose(run(bench, packed, x, layer), want, 1e-4, format);
     }
     const q = quantizeRows(w, rows, cols);
+    const wide = packSpmvInt8Wide(q, rows, cols);
+    const exact = Float64Array.from(q.weights, (v, i) => v * q.scales[Math.floor(i / cols)]);
+    expectClose(run(bench, wide, x, layer), referenceSpmv(exact, x, layer), 1e-4, 'int8 by f32');
     const packed = packSpmvInt8(q, rows, cols);
     expect(same(unpackSpmvInt8(packed).weights, q.weights)).toBe(true);
     expectClose(run(bench, packed, x, layer), referenceSpmvInt8(q.weights, q.scales, x, layer), 1e-5, 'int8');
@@ -384,11 +447,13 @@ describe('bad input', () => {
     expect(() => packSpmvHalf(new Uint16Array(3), 2, 1)).toThrow(/"weights" expected 2 \* 1 = 2 values/);
     expect(() => unpackSpmvHalf(packSpmv(w, 3, 2, 'group16'))).toThrow(/expected f16 weights/);
     expect(() => quantizeRows(new Float32Array([Number.NaN]), 1, 1)).toThrow(/"weights" expected finite/);
+    expect(() => packSpmvInt8Wide({ ...int8, weights: new Int8Array(6).fill(-128) }, 3, 2)).toThrow(/-127 to 127/);
+    expect(() => packSpmvInt8Wide(int8, 3, 2, new Float32Array(2))).toThrow(/"bias" expected 3 values/);
     expect(() => unpackSpmv(packSpmvInt8(int8, 3, 2))).toThrow(/expected f32 weights/);
     expect(() => unpackSpmvInt8(packSpmv(w, 3, 2, 'window'))).toThrow(/expected int8 weights/);
   });
 
-  test.each([...FORMATS, 'int8', 'f16'] as const)(
+  test.each([...FORMATS, 'int8', 'int8 by f32', 'f16'] as const)(
     '%s: every byte of a packed matrix changed, truncated, extended',
     (format) => {
       const [rows, cols] = [18, 23];
@@ -397,9 +462,11 @@ describe('bad input', () => {
       const good =
         format === 'int8'
           ? packSpmvInt8(quantizeRows(dense, rows, cols), rows, cols, bias)
-          : format === 'f16'
-            ? packSpmvHalf(Uint16Array.from(dense, numberToHalf), rows, cols, bias)
-            : packSpmv(dense, rows, cols, format, bias);
+          : format === 'int8 by f32'
+            ? packSpmvInt8Wide(quantizeRows(dense, rows, cols), rows, cols, bias)
+            : format === 'f16'
+              ? packSpmvHalf(Uint16Array.from(dense, numberToHalf), rows, cols, bias)
+              : packSpmv(dense, rows, cols, format, bias);
       const named = (data: Uint8Array) => {
         try {
           validateSpmv({ ...good, data });

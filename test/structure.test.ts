@@ -30,6 +30,8 @@ const PARTS: Record<string, string> = {
   int8store: 'int8',
   int8quant: 'int8',
   int8relaxed: 'int8',
+  spmvint8: 'spmv',
+  spmvwindow: 'spmv',
 };
 /** Families packed by another's file, one for all formats. */
 const PACKED_BY: Record<string, string> = { csr: 'spmm', group: 'spmm' };

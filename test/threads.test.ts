@@ -110,6 +110,26 @@ describe('bit-identical to one thread', () => {
     for (const e of engines) e.dispose();
   });
 
+  test('int8 products and decode, quantised or not', async () => {
+    const [rows, cols] = [1030, 900];
+    const w = SparseMatrix.fromDense(sparse(rows, cols, 0.3, 4), rows, cols, { dtype: 'int8' });
+    const engines = await Promise.all([1, 2, 3].map((threads) => Engine.create({ threads })));
+    for (const columns of [1, 5, 40, 400]) {
+      for (const activations of ['float32', 'int8', 'uint7'] as const) {
+        const x = randf(cols * columns);
+        const options = { columns, layout: 'tokens', activations } as const;
+        const [one, ...others] = await Promise.all(
+          engines.map(async (e) => {
+            const operator = await e.prepare(w, options);
+            return Array.from({ length: 5 }, () => operator.run(x));
+          }),
+        );
+        for (const y of [...one, ...others.flat()]) expect(same(one[0], y), `${columns} ${activations}`).toBe(true);
+      }
+    }
+    for (const e of engines) e.dispose();
+  });
+
   test('MobileNet, sparse and dense, one image and three', async () => {
     for (const sparsity of ['auto', 'off'] as const) {
       const answers: Float32Array[][] = [];

@@ -2,7 +2,8 @@
 import { gemvCalls } from '../../src/kernel/dense.ts';
 import { spmvCalls, spmvScratch } from '../../src/kernel/spmv.ts';
 import { packGemv } from '../../src/pack/dense.ts';
-import { packSpmv, packSpmvInt8, quantizeRows, type SpmvFormat } from '../../src/pack/spmv.ts';
+import { packSpmv, type SpmvFormat } from '../../src/pack/spmv.ts';
+import { packSpmvInt8, quantizeRows } from '../../src/pack/spmv-int8.ts';
 import { type Isa, Machine } from './machine.ts';
 
 const OPEN = { min: Number.NEGATIVE_INFINITY, max: Number.POSITIVE_INFINITY };

@@ -1,6 +1,14 @@
 /** Calls of int8 products: activations quantised into panels of 8 columns, then multiplied exactly. */
 import { roundEven } from '../half.ts';
-import { type Affine, type Int8Activations, isStatic, limitsOf, type PackedInt8, ROW_BYTES } from '../pack/int8.ts';
+import {
+  type Affine,
+  type Int8Activations,
+  isStatic,
+  limitsOf,
+  type PackedInt8,
+  ROW_BYTES,
+  stepsOf,
+} from '../pack/int8.ts';
 import type { KernelCall } from './call.ts';
 
 /** f32 activations. Addresses and strides in bytes. */
@@ -68,7 +76,7 @@ export function int8QuantizeCalls(
   const u7 = p.activations === 'u7';
   const one = input.per === 'tensor';
   const lanes = io.lanes + 64;
-  const steps = input.range === 'extremes' ? (u7 ? 127 : 255) : u7 ? 63 : 127;
+  const steps = stepsOf(input.range, u7 ? 7 : (input.bits ?? 8));
   const zero = input.range === 'extremes' ? -1 : u7 ? 64 : 0;
   const limits = zero < 0 ? [-steps - 1, steps + 1, steps] : [-steps, steps, -1];
   return [
@@ -179,23 +187,4 @@ export function int8Table(f: (x: number) => number, from: Affine, to: Affine, in
     table[q & 255] = into === 'panels' ? v : v + to.zeroPoint;
   }
   return table;
-}
-
-/**
- * Whether groups of 4 are faster than dense: a dense pair, with neither offsets nor interleaving, takes 0.82 of a sparse one's
- * time (bench int8).
- */
-export function groupedInt8(weights: Int8Array, rows: number, cols: number): boolean {
-  let inputs = 0;
-  for (let r = 0; r < rows; r += 4) {
-    const end = Math.min(rows, r + 4);
-    for (let k = 0; k < cols; k++) {
-      for (let j = r; j < end; j++) {
-        if (weights[j * cols + k] === 0) continue;
-        inputs++;
-        break;
-      }
-    }
-  }
-  return inputs < 0.82 * Math.ceil(rows / 4) * cols;
 }

@@ -11,10 +11,41 @@ export interface ColumnCall {
   /** Cuts at multiples of this leave every tile as it was. */
   readonly tile: number;
   readonly ns: number;
+  /** Bytes of scratch memory, where the kernel has some. */
+  readonly scratch?: number;
   /** Columns `from` to `to`, or to the end. */
-  cut(from: number, to: number): KernelCall;
+  cut(from: number, to: number, scratch: number): KernelCall;
   /** A product with packed weights. */
-  readonly product?: { readonly channels: number; readonly dense: boolean };
+  readonly product?: PackedProduct;
+  /** What calls of one list may use again in another shape. */
+  readonly scratches?: readonly Panels[];
+}
+
+/** Panels of 16 columns in scratch memory. */
+export type Panels = readonly [at: number, end: number, stride: number];
+
+/** A product Y = W X whose packed weights are groups of output channels, each with a header. */
+export interface PackedProduct {
+  readonly x: number;
+  readonly y: number;
+  readonly yPanelStride: number;
+  readonly yChannelStride: number;
+  /** Bytes of Y from a panel's last channel to the panel's end. */
+  readonly yTail: number;
+  /** Adds to Y. */
+  readonly adds: boolean;
+  /** Sums between blocks of inputs lie in scratch memory. */
+  readonly sums: boolean;
+  /** Output channels of a group. */
+  readonly channels: number;
+  /** The groups lie from here to there. */
+  readonly from: number;
+  readonly to: number;
+  /** Bytes of a group's header, and of the group whose header is `at` there. */
+  readonly header: number;
+  size(view: DataView, at: number): number;
+  /** Arguments for the groups from the nth, which lie from `from` to `to`. */
+  part(n: number, from: number, to: number): number[];
 }
 
 /** A call of `units` that do not depend on each other. */
@@ -30,21 +61,41 @@ export interface SingleCall {
 }
 
 const PRODUCT = /^f32_(csr|group2|group4|dense)_spmm_(\d+)x(\d+)$/;
+const INTEGERS = /^i8_(csr|group4|dense)_q7?spmm_/;
+
+/** So many panels of 8, `stride` bytes apart; none where that is 0. */
+const eights = (at: number, count: number, stride: number): Panels[] =>
+  stride ? [[at, at + count * stride, 2 * stride]] : [];
 
 /** Undefined for kernels that are not along columns of panels of 16. */
 export function columnCall(call: KernelCall): ColumnCall | undefined {
   const { kernel, args } = call;
-  const make = (columns: number, tile: number, ns: number, cut: (panel: number, columns: number) => number[]) => ({
+  type Cut = (panel: number, columns: number, scratch: number) => number[];
+  const make = (columns: number, tile: number, ns: number, cut: Cut) => ({
     call,
     columns,
     panels: Math.ceil(columns / 16),
     tile,
     ns,
-    cut: (from: number, to: number) => ({ kernel, args: cut(from / 16, Math.min(to, columns) - from) }),
+    cut: (from: number, to: number, scratch: number) => ({
+      kernel,
+      args: cut(from / 16, Math.min(to, columns) - from, scratch),
+    }),
   });
+  /** The same with arguments `at` moved on by so many bytes a panel, and argument `count` made the number of columns. */
+  const moved = (count: number, steps: Readonly<Record<number, number>>, ns: number) =>
+    make(args[count], 16, ns, (panel, n) => {
+      const part = [...args];
+      for (const [at, step] of Object.entries(steps)) part[Number(at)] += step * panel;
+      part[count] = n;
+      return part;
+    });
   const product = PRODUCT.exec(kernel);
   if (product) {
-    const [x, xPanelStride, y, yPanelStride, , columns, from, to] = args;
+    const [x, xPanelStride, y, yPanelStride, yChannelStride, columns, from, to] = args;
+    const channels = Number(product[3]);
+    const header = 4 + 4 * channels;
+    const dense = product[1] === 'dense';
     const lanes = Number(product[2]);
     const ns = ((to - from) / 4) * columns * 0.05;
     return {
@@ -55,7 +106,77 @@ export function columnCall(call: KernelCall): ColumnCall | undefined {
         part[5] = n;
         return part;
       }),
-      product: { channels: Number(product[3]), dense: product[1] === 'dense' },
+      product: {
+        ...{ x, y, yPanelStride, yChannelStride, yTail: 64, adds: args[10] !== 0, sums: false },
+        ...{ channels, from, to, header },
+        size: (view, at) => (dense ? header + view.getUint32(at, true) : view.getUint16(at + 2, true)),
+        part(n, first, end) {
+          const part = [...args];
+          part[2] = y + n * channels * yChannelStride;
+          part[6] = first;
+          part[7] = end;
+          return part;
+        },
+      },
+    };
+  }
+  const integers = INTEGERS.exec(kernel);
+  if (integers) {
+    const [x, xp, columns, y, yp, yh, yc, rows, from, to] = args;
+    const [lp, sums, sp, stage] = args.slice(16);
+    const summed = (stage & 3) !== 0;
+    const tiles = Math.ceil(columns / 8);
+    const channels = integers[1] === 'csr' ? 1 : 4;
+    return {
+      ...moved(2, { 0: 2 * xp, 3: yp, 15: 2 * lp, 17: 2 * sp }, (to - from) * columns * (channels > 1 ? 0.012 : 0.02)),
+      // A block's inputs are part of a panel.
+      scratches: [
+        ...eights(x, tiles - 1 || 0.5, xp),
+        ...eights(y, tiles, yp / 2),
+        ...eights(args[15], tiles, lp),
+        ...eights(sums, tiles, summed ? sp : 0),
+      ],
+      product: {
+        ...{ x, y, yPanelStride: yp, yChannelStride: yc, yTail: yh + 32, adds: false, sums: summed },
+        ...{ channels, from, to, header: 8 + 16 * channels },
+        size: (view, at) => view.getUint32(at + 4, true),
+        part(n, first, end) {
+          const part = [...args];
+          part[3] = y + n * channels * yc;
+          part[7] = rows - n * channels;
+          part[8] = first;
+          part[9] = end;
+          part[17] = sums + n * channels * 32;
+          return part;
+        },
+      },
+    };
+  }
+  if (kernel === 'i8_panels_quantize' || kernel === 'i8_tokens_quantize') {
+    // Arguments of panels have one more before the channels.
+    const o = kernel === 'i8_panels_quantize' ? 1 : 0;
+    const [row, channels, columns, lp, y, yp] = [args[1], ...[2, 3, 5, 9, 10].map((i) => args[i + o])];
+    const step = o ? args[2] : 16 * row;
+    const tiles = Math.ceil(columns / 8);
+    return {
+      ...moved(3 + o, { 0: step, [4 + o]: 2 * lp, [9 + o]: 2 * yp }, columns * channels * 0.3),
+      scratches: [...eights(y, tiles, yp), ...eights(args[4 + o], tiles, lp)],
+    };
+  }
+  if (kernel === 'i8_panels_range' || kernel === 'i8_tokens_range') {
+    const o = kernel === 'i8_panels_range' ? 1 : 0;
+    const [row, channels, columns, tensor] = [args[1], ...[2, 3, 5].map((i) => args[i + o])];
+    // One range of the whole tensor is found by one thread.
+    if (tensor) return undefined;
+    const along = moved(3 + o, { 0: o ? args[2] : 16 * row, [4 + o]: 128 }, columns * channels * 0.1);
+    return {
+      ...along,
+      scratch: 64,
+      scratches: eights(args[4 + o], Math.ceil(columns / 8), 64),
+      cut(from, to, scratch) {
+        const part = along.cut(from, to, 0);
+        return { kernel, args: part.args.map((v, i) => (i === 8 + o ? scratch : v)) };
+      },
     };
   }
   if (kernel === 'f32_plain_im2panel') {
@@ -208,6 +329,12 @@ const col2im: Cut = (args) => {
   return along(args, 3, { 0: 4 * products, 1: 4 * outHeight * outWidth, 2: 4 }, products * 0.5);
 };
 
+/** Quantised, or cut into planes of bytes, token by token: bytes of x are 4 a number, of y a multiple of what the third says. */
+const tokens =
+  (planes: number): Cut =>
+  (args) =>
+    along(args, 3, { 0: 4 * args[4], 1: planes * args[2] }, args[4] * 0.5);
+
 /** Between plain channels and panels. */
 const panels = (lanes: number, pack: boolean): Cut => {
   return (args) => {
@@ -235,6 +362,8 @@ const TABLE: Readonly<Record<string, Cut>> = Object.fromEntries([
   ...named(softmax, 'f32_plain_softmax_rows', 'f32_plain_softmax_columns'),
   ...named(matmul, 'f32_dense_matmul'),
   ...named(gemv, 'f32_dense_gemv'),
+  ...named(tokens(1), 'i8_window_quantize'),
+  ...named(tokens(4), 'f32_window_split'),
   ...[8, 16, 32].flatMap((lanes) => [
     ...named(panels(lanes, true), `f32_plain_pack_${lanes}`),
     ...named(panels(lanes, false), `f32_panels_unpack_${lanes}`),

@@ -5,13 +5,15 @@
  * - Calls along columns (products, and what fills and empties their panels) are cut at the same columns, at multiples of
  *   their tiles. So a chunk reads only columns that it wrote itself, and calls that follow each other share a phase.
  * - Products of few columns are cut into groups of output channels of equal weight, which their packed headers tell
- *   (src/pack/spmm.ts); those that write rows of an image side by side, into runs of calls.
+ *   (src/pack/spmm.ts, int8.ts); those that write rows of an image side by side, into runs of calls. Kernels for few tokens
+ *   are cut into blocks of outputs in the same way (`split-packed.ts`).
  * - Other kernels have a row in the table of `split-table.ts`. What has none runs on one thread.
  *
  * Packed weights must be in place when a call is cut. Within one list of calls, a gather reads nothing that the list wrote.
  */
 import type { KernelCall } from './call.ts';
-import { type ColumnCall, columnCall, singleCall } from './split-table.ts';
+import { blockCall } from './split-packed.ts';
+import { type ColumnCall, columnCall, type PackedProduct, type Panels, singleCall } from './split-table.ts';
 
 /** Calls to be run in order by one thread. */
 export type Chunk = readonly KernelCall[];
@@ -97,11 +99,11 @@ export function splitCalls(calls: readonly KernelCall[], ctx: SplitContext): Pha
   for (const call of calls) {
     const along = columnCall(call);
     if (along) {
-      if (group.length && group[0].panels !== along.panels) flush();
+      if (group.length && (group[0].panels !== along.panels || reshaped(group, along))) flush();
       group.push(along);
     } else {
       flush();
-      phases.push(splitSingle(call, ctx));
+      phases.push(splitBlocks(call, ctx) ?? splitSingle(call, ctx));
     }
   }
   flush();
@@ -113,6 +115,27 @@ export function splitCalls(calls: readonly KernelCall[], ctx: SplitContext): Pha
     else merged.push(phase);
   }
   return merged;
+}
+
+/** Whether a call uses scratch memory in another shape than calls of the group, whose columns lie elsewhere in it then. */
+function reshaped(group: readonly ColumnCall[], { scratches = [] }: ColumnCall): boolean {
+  const differ = ([a, aEnd, s]: Panels, [b, bEnd, t]: Panels) =>
+    a < bEnd && b < aEnd && (s !== t || Math.abs(a - b) >= s);
+  return scratches.some((s) => group.some((c) => c.scratches?.some((t) => differ(s, t))));
+}
+
+/** Undefined for calls that are not cut by blocks of outputs. */
+function splitBlocks(call: KernelCall, ctx: SplitContext): Phase | undefined {
+  const blocks = blockCall(call, ctx.view);
+  if (!blocks || chunksFor(blocks.ns, ctx.threads) < 2) return undefined;
+  const { ends } = schedule(blocks.weights, blocks.ns, ctx.threads);
+  if (ends.length < 2) return undefined;
+  let from = 0;
+  return ends.map((end) => {
+    const args = blocks.part(from, end);
+    from = end;
+    return [{ kernel: call.kernel, args }];
+  });
 }
 
 function splitSingle(call: KernelCall, ctx: SplitContext): Phase {
@@ -161,10 +184,13 @@ function splitColumns(group: readonly ColumnCall[], ctx: SplitContext): Phase[] 
   }
   if (ends.length < 2) return [whole];
   let from = 0;
+  // Calls of a chunk follow each other, so they may use the same.
+  const bytes = Math.max(...group.map((c) => c.scratch ?? 0));
+  const scratch = bytes ? ctx.scratch(bytes * ends.length) : 0;
   return [
     ends.map((end, i) => {
       const last = i === ends.length - 1;
-      const part = group.map((c) => c.cut(from, last ? Number.POSITIVE_INFINITY : end * tile));
+      const part = group.map((c) => c.cut(from, last ? Number.POSITIVE_INFINITY : end * tile, scratch + i * bytes));
       from = end * tile;
       return part;
     }),
@@ -184,15 +210,15 @@ function splitProducts(group: readonly ColumnCall[], ctx: SplitContext): Phase[]
     products = [];
   };
   for (const c of group) {
-    const p = c.product ? readProduct(c, ctx) : undefined;
+    const p = c.product ? readProduct(c, c.product, ctx) : undefined;
     if (!p) {
       flush();
       phases.push(splitSingle(c.call, ctx));
       gained ||= phases[phases.length - 1].length > 1;
       continue;
     }
-    // What an earlier product of the group wrote must be there before this one reads it.
-    if (products.some((q) => p.x >= q.y && p.x < q.yEnd)) flush();
+    // What an earlier product of the group wrote must be there before this one reads it, and sums are used by one Y at a time.
+    if (products.some((q) => (p.x >= q.y && p.x < q.yEnd) || ((p.sums || q.sums) && p.y !== q.y))) flush();
     products.push(p);
   }
   flush();
@@ -200,54 +226,45 @@ function splitProducts(group: readonly ColumnCall[], ctx: SplitContext): Phase[]
 }
 
 /** A product call with its rows, read from the packed headers. */
-interface Product {
+interface Product extends PackedProduct {
   readonly call: KernelCall;
   readonly ns: number;
-  readonly x: number;
-  readonly y: number;
-  readonly yEnd: number;
-  readonly channelStride: number;
   readonly columns: number;
-  /** Adds to Y. */
-  readonly adds: boolean;
-  /** Output channels of a group. */
-  readonly channels: number;
+  readonly yEnd: number;
   /** Address of each group's header, and of the end. */
   readonly heads: readonly number[];
 }
 
 /** Undefined when the weights are not what a packed segment looks like. */
-function readProduct({ call, ns, columns, product }: ColumnCall, ctx: SplitContext): Product | undefined {
-  const [x, , y, yPanelStride, channelStride, , from, to] = call.args;
-  const { channels, dense } = product!;
+function readProduct({ call, ns, columns }: ColumnCall, p: PackedProduct, ctx: SplitContext): Product | undefined {
+  const { from, to, y } = p;
   const bytes = ctx.view(from, to - from);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const heads: number[] = [];
   let at = 0;
   while (at < to - from) {
     heads.push(from + at);
-    const size = dense ? 4 + 4 * channels + view.getUint32(at, true) : view.getUint16(at + 2, true);
-    if (size < 4 + 4 * channels) return undefined;
+    const size = at + p.header <= to - from ? p.size(view, at) : 0;
+    if (size < p.header) return undefined;
     at += size;
   }
   if (at !== to - from) return undefined;
-  const rows = heads.length * channels;
-  const yEnd = y + (Math.ceil(columns / 16) - 1) * yPanelStride + (rows - 1) * channelStride + 64;
-  const adds = call.args[10] !== 0;
-  return { call, ns, x, y, yEnd, channelStride, columns, adds, channels, heads: [...heads, to] };
+  const rows = heads.length * p.channels;
+  const yEnd = y + (Math.ceil(columns / 16) - 1) * p.yPanelStride + (rows - 1) * p.yChannelStride + p.yTail;
+  return { ...p, call, ns, columns, yEnd, heads: [...heads, to] };
 }
 
 /** Groups of output channels of equal weight, the same in every block of inputs. */
 function byRows(products: readonly Product[], ctx: SplitContext): Phase | undefined {
   const ns = products.reduce((sum, p) => sum + p.ns, 0);
   if (chunksFor(ns, ctx.threads) < 2) return undefined;
-  const [{ y: base, channelStride }] = products;
+  const [{ y: base, yChannelStride }] = products;
   // Bytes of weights of each group, by its first output channel, over all blocks of inputs.
   const weights = new Map<number, number>();
-  const firstRows = products.map((p) => (p.y - base) / channelStride);
+  const firstRows = products.map((p) => (p.y - base) / yChannelStride);
   for (const [i, p] of products.entries()) {
     const first = firstRows[i];
-    if (p.channelStride !== channelStride || !Number.isInteger(first) || first < 0) return undefined;
+    if (p.yChannelStride !== yChannelStride || !Number.isInteger(first) || first < 0) return undefined;
     for (let g = 0; g + 1 < p.heads.length; g++) {
       const row = first + g * p.channels;
       weights.set(row, (weights.get(row) ?? 0) + p.heads[g + 1] - p.heads[g]);
@@ -270,11 +287,7 @@ function byRows(products: readonly Product[], ctx: SplitContext): Phase | undefi
       const g0 = Math.min(Math.max(0, Math.ceil((low - firstRows[i]) / p.channels)), groups);
       const g1 = Math.min(Math.max(0, Math.ceil((high - firstRows[i]) / p.channels)), groups);
       if (g0 >= g1) return [];
-      const args = [...p.call.args];
-      args[2] += g0 * p.channels * p.channelStride;
-      args[6] = p.heads[g0];
-      args[7] = p.heads[g1];
-      return [{ kernel: p.call.kernel, args }];
+      return [{ kernel: p.call.kernel, args: p.part(g0, p.heads[g0], p.heads[g1]) }];
     });
   });
 }
@@ -285,17 +298,17 @@ function byRuns(products: readonly Product[], ctx: SplitContext): Phase | undefi
   const units: Product[][] = [];
   let offset = Number.NaN;
   for (const p of products) {
-    const at = p.y % p.channelStride;
-    const alike = p.channelStride === first.channelStride && p.adds === first.adds && p.call.args[3] === 64;
-    if (!alike) return undefined;
+    const at = p.y % p.yChannelStride;
+    const alike = p.yChannelStride === first.yChannelStride && p.adds === first.adds && p.yPanelStride === 64;
+    if (!alike || p.sums) return undefined;
     if (at === offset) units[units.length - 1].push(p);
     else units.push([p]);
     offset = at;
   }
   if (units.length < 2 * ctx.threads) return undefined;
   // Each unit has its own stretch of every channel.
-  const starts = units.map(([p]) => (p.y - first.y + p.channelStride) % p.channelStride).sort((a, b) => a - b);
-  starts.push(starts[0] + first.channelStride);
+  const starts = units.map(([p]) => (p.y - first.y + p.yChannelStride) % p.yChannelStride).sort((a, b) => a - b);
+  starts.push(starts[0] + first.yChannelStride);
   if (units.some((_, i) => starts[i + 1] - starts[i] < 4 * first.columns)) return undefined;
   const weights = units.map((u) => u.reduce((sum, p) => sum + p.ns, 0));
   const ns = weights.reduce((a, b) => a + b, 0);

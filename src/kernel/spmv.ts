@@ -1,4 +1,5 @@
 /** Calls of the kernels for one to eight tokens. */
+import { type Dynamic, stepsOf } from '../pack/int8.ts';
 import { listsOf, type PackedSpmv } from '../pack/spmv.ts';
 import type { KernelCall } from './call.ts';
 
@@ -12,6 +13,8 @@ export interface SpmvIo {
   readonly max: number;
   /** {@link spmvScratch} bytes, a multiple of 16, that hold X as the kernel wants it. */
   readonly scratch: number;
+  /** How int8 weights have each token quantised; left out, as ONNX's DynamicQuantizeLinear does. */
+  readonly input?: Dynamic;
 }
 
 /** Bytes of a byte plane of X, or of its int8 form without the header: a window of 16 may start at the last input. */
@@ -33,12 +36,20 @@ export function spmvCalls(p: PackedSpmv, at: number, io: SpmvIo): KernelCall[] {
   const { x, y, tokens, min, max, scratch } = io;
   const { rows, cols, kernel } = p;
   if (!tokens) return [];
-  const rest = [y, 4 * rows, at, tokens, rows, listsOf(cols), min, max];
+  // What expands f16 and int8 weights stands before the first block.
+  const constants = p.type === 'f16' || p.type === 'i8' ? 32 : 0;
+  const rest = [y, 4 * rows, at + constants, tokens, rows, listsOf(cols), min, max];
+  if (constants) rest.push(at);
   if (p.format !== 'window') return [{ kernel, args: [x, 4 * cols, ...rest] }];
   if (p.type === 'i8') {
     const stride = quantized(cols);
+    const { range, bits = 8 } = io.input ?? { range: 'extremes' };
+    const steps = stepsOf(range, bits);
     return [
-      { kernel: 'i8_window_quantize', args: [x, scratch, stride, tokens, cols] },
+      {
+        kernel: 'i8_window_quantize',
+        args: [x, scratch, stride, tokens, cols, steps, range === 'extremes' ? -1 : steps + 1],
+      },
       { kernel, args: [scratch, stride, ...rest] },
     ];
   }

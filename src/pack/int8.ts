@@ -44,7 +44,13 @@ export interface Affine {
 export interface Dynamic {
   readonly per: 'tensor' | 'token';
   readonly range: 'magnitude' | 'extremes';
+  /** 7: i16 activations are the integers that those of u7 are, so that both kernels give the same result. Default 8. */
+  readonly bits?: 7 | 8;
 }
+
+/** Steps of a range: 255 or 127 from end to end, half as many to each side of zero. */
+export const stepsOf = (range: Dynamic['range'], bits: 7 | 8): number =>
+  ((2 ** bits) >> Number(range === 'magnitude')) - 1;
 
 /** Quantised weights; weight = scale of its row * integer. */
 export interface Int8Weights {

@@ -1,17 +1,7 @@
 /** Reads packed weights of the kernels for few tokens back, with every offset checked (layout: spmv.ts). */
 import { SparseFormatError } from '../errors.ts';
-import {
-  byteOf,
-  HALF_BITS,
-  HALF_SCALE,
-  HEIGHT,
-  halfPlace,
-  headOf,
-  type Int8Matrix,
-  LIST,
-  NONE,
-  type PackedSpmv,
-} from './spmv.ts';
+import { HALF_BITS, HALF_SCALE, HEIGHT, halfPlace, headOf, LIST, NONE, type PackedSpmv } from './spmv.ts';
+import { byteOf, type Int8Matrix } from './spmv-int8.ts';
 import { WINDOW } from './window.ts';
 
 interface Reader {
@@ -23,6 +13,7 @@ interface Reader {
 function read(p: PackedSpmv, to: Reader): void {
   const { rows, cols, format, data } = p;
   const int8 = p.type === 'i8';
+  const wide = p.type === 'i8f32';
   const half = p.type === 'f16';
   const window = format === 'window';
   const height = int8 ? 8 : HEIGHT[format];
@@ -67,18 +58,18 @@ function read(p: PackedSpmv, to: Reader): void {
     to.weight(mine[i], col, value);
   };
   for (let r0 = 0; r0 < rows; r0 += height) {
-    const block = need(int8 ? 128 : window ? 128 : 4 * height);
+    const block = need(wide ? 192 : window ? 128 : 4 * height);
     mine.length = 0;
     sums.fill(0);
     for (let i = 0; i < Math.min(height, rows - r0); i++) {
-      const where = block + (int8 ? 96 : 64) + 4 * i;
+      const where = block + (wide ? 128 : int8 ? 96 : 64) + 4 * i;
       const row = window ? view.getUint32(where, true) / 4 : r0 + i;
       if (!(row < rows) || !Number.isInteger(row) || known[row]) {
         throw wrong(where, `expected the offset of an output not seen before, got ${4 * row}`);
       }
       known[row] = 1;
       mine.push(row);
-      if (int8) to.scale(row, view.getFloat32(block + 4 * i, true));
+      if (int8 || wide) to.scale(row, view.getFloat32(block + 4 * i, true));
     }
     for (let k0 = 0; k0 === 0 || k0 < cols; k0 += LIST) {
       seen.fill(0);
@@ -87,7 +78,7 @@ function read(p: PackedSpmv, to: Reader): void {
       const n = view.getUint32(head, true);
       if (n > LIST * 16 || (int8 && n & 1)) throw wrong(head, `expected ${int8 ? 'an even' : 'a'} count, got ${n}`);
       need(headOf(n) - 16);
-      const body = need(n * (int8 ? 24 : window ? 80 : half ? 2 * height : 4 * height));
+      const body = need(n * (int8 ? 24 : wide ? 32 : window ? 80 : half ? 2 * height : 4 * height));
       for (let i = 0; i < n; i++) {
         const where = head + 4 + 2 * i;
         const base = k0 + view.getUint16(where, true);
@@ -101,10 +92,10 @@ function read(p: PackedSpmv, to: Reader): void {
             if (value) put(pair + byteOf(lane), lane >> 1, base + index, value, limit);
           }
         } else if (window) {
-          const step = body + 80 * i;
+          const step = body + (wide ? 32 : 80) * i;
           for (let r = 0; r < 16; r++) {
             const index = data[step + r];
-            const value = view.getFloat32(step + 16 + 4 * r, true);
+            const value = wide ? view.getInt8(step + 16 + r) : view.getFloat32(step + 16 + 4 * r, true);
             if (index < WINDOW) put(step + r, r, base + index, value, limit);
             else if (index !== NONE || value !== 0) {
               throw wrong(step + r, `expected an index below 16, or 128 and a weight of 0, got ${index} and ${value}`);
@@ -178,7 +169,7 @@ export function unpackSpmvHalf(p: PackedSpmv): Uint16Array {
  * @throws SparseFormatError
  */
 export function unpackSpmvInt8(p: PackedSpmv): Int8Matrix {
-  if (p.type !== 'i8') throw new SparseFormatError(`expected int8 weights, got ${p.type}`);
+  if (p.type !== 'i8' && p.type !== 'i8f32') throw new SparseFormatError(`expected int8 weights, got ${p.type}`);
   const weights = new Int8Array(p.rows * p.cols);
   const scales = new Float32Array(p.rows);
   read(p, {

@@ -9,6 +9,10 @@
  *         block = [16 bias][16 u32 byte offset of the output] list …
  *         list  = [u32 n][n x u16 base] pad step[n]
  *         step  = [16 u8 index][16 f32]    output r takes input base + index[r], or none: index 128
+ *     window, int8 by f32       16 outputs, in any order, each with inputs of its own:
+ *         block = [16 f32 scale][16 f32 bias][16 u32 byte offset of the output] list …
+ *         list  = [u32 n][n x u16 base] pad step[n]
+ *         step  = [16 u8 index][16 i8]
  *     window, int8              after [16 x u8 15][8 x u16 255], 8 outputs, in any order, two products each a step:
  *         block = [8 f32 scale][8 f32 bias][8 i32 sum of weights][8 u32 byte offset of the output] list …
  *         list  = [u32 n, even][n x u16 base] pad pair[n / 2]
@@ -25,7 +29,8 @@ export type SpmvFormat = 'group16' | 'group8' | 'group4' | 'window';
 /** Packed weights; holds no absolute address. */
 export interface PackedSpmv {
   readonly format: SpmvFormat;
-  readonly type: 'f32' | 'f16' | 'i8';
+  /** Of weights; `i8` meets quantised activations, `i8f32` those of f32. */
+  readonly type: 'f32' | 'f16' | 'i8' | 'i8f32';
   readonly kernel: string;
   readonly rows: number;
   readonly cols: number;
@@ -39,18 +44,8 @@ export interface PackedSpmv {
   readonly data: Uint8Array;
 }
 
-/** A matrix of int8 weights with a scale for each row: weight = scale x integer. */
-export interface Int8Matrix {
-  /** [rows][cols], -127 to 127 */
-  readonly weights: Int8Array;
-  /** [rows], finite */
-  readonly scales: Float32Array;
-}
-
 /** Inputs of a list: their indices are 16 bits. */
 export const LIST = 65536;
-/** A sum of so many products of u8 and i8 fits 32 bits. */
-const MAX_PRODUCTS = Math.floor((2 ** 31 - 1) / (255 * 127));
 export const NONE = 128;
 /** What expands halves: the bits that a shift by 13 puts where a float has them, and what corrects the exponent. */
 export const HALF_BITS = 0x8fffe000;
@@ -66,12 +61,10 @@ export const headOf = (n: number): number => align(4 + 2 * n);
 /** Where the half of an output lies in its record: two outputs share 32 bits, so that shifts alone take them apart. */
 export const halfPlace = (output: number): number => (output & 8) | ((output & 3) << 1) | ((output >> 2) & 1);
 
-/** Where the index of an int8 weight lies: the two halves of 16 bits are taken apart by a mask and a shift. */
-export const byteOf = (lane: number): number => (lane < 8 ? 2 * lane : 2 * lane - 15);
-
 type Matrix = Float32Array | Int8Array | Uint16Array;
 
-function check(weights: Matrix, rows: number, cols: number): void {
+/** @throws ArgumentRangeError when lengths do not fit */
+export function check(weights: Matrix, rows: number, cols: number): void {
   if (!Number.isInteger(rows) || rows < 0) throw new ArgumentRangeError('rows', 'an integer >= 0', rows);
   if (!Number.isInteger(cols) || cols < 0 || cols > 2 ** 30) {
     throw new ArgumentRangeError('cols', 'an integer from 0 to 2^30', cols);
@@ -81,7 +74,8 @@ function check(weights: Matrix, rows: number, cols: number): void {
   }
 }
 
-function checkRows(values: Float32Array | undefined, rows: number, name: string): void {
+/** @throws ArgumentRangeError unless there is one value a row */
+export function checkRows(values: Float32Array | undefined, rows: number, name: string): void {
   if (values && values.length !== rows) throw new ArgumentRangeError(name, `${rows} values`, values);
 }
 
@@ -137,8 +131,8 @@ export function countSpmv(weights: Float32Array, rows: number, cols: number): Sp
   return { nonzeros, records };
 }
 
-/** Grows by doubling; every part starts at a multiple of 16. */
-class Writer {
+/** Packed weights in the making. Grows by doubling; every part starts at a multiple of 16. */
+export class Writer {
   private bytes = new Uint8Array(1 << 16);
   private view = new DataView(this.bytes.buffer);
   at = 0;
@@ -196,7 +190,7 @@ class Writer {
   }
 }
 
-const nonzerosOf = (w: Matrix): number => {
+export const nonzerosOf = (w: Matrix): number => {
   let n = 0;
   for (let i = 0; i < w.length; i++) if (w[i] !== 0) n++;
   return n;
@@ -321,97 +315,4 @@ function putWindows(out: Writer, weights: Matrix, rows: number, cols: number, bi
     }
   }
   return stored;
-}
-
-/**
- * Packs int8 weights, in windows.
- * @param bias [rows]; left out, zeros
- * @throws ArgumentRangeError when lengths do not fit, a scale is not finite, a weight is -128, or a row has more than 66311
- * nonzeros, whose products might not fit 32 bits
- */
-export function packSpmvInt8(
-  { weights, scales }: Int8Matrix,
-  rows: number,
-  cols: number,
-  bias?: Float32Array,
-): PackedSpmv {
-  check(weights, rows, cols);
-  checkRows(scales, rows, 'scales');
-  checkRows(bias, rows, 'bias');
-  for (const s of scales) if (!Number.isFinite(s)) throw new ArgumentRangeError('scales', 'finite numbers', s);
-  if (weights.includes(-128)) throw new ArgumentRangeError('weights', 'integers from -127 to 127', -128);
-  const out = new Writer();
-  const masks = out.take(32);
-  for (let i = 0; i < 16; i++) out.u8(masks + i, 15);
-  for (let i = 0; i < 8; i++) out.u16(masks + 16 + 2 * i, 255);
-  const lists = listsOfRows(weights, rows, cols);
-  const order = arrange(lists, rows, cols, 8, 2, 8);
-  let stored = 0;
-  for (let r0 = 0; r0 < rows; r0 += 8) {
-    const mine = order.subarray(r0, r0 + 8);
-    out.rows(scales, mine, 8);
-    out.rows(bias, mine, 8);
-    const sums = out.take(32);
-    for (const [i, r] of mine.entries()) {
-      const row = weights.subarray(r * cols, (r + 1) * cols);
-      if (cols > MAX_PRODUCTS && nonzerosOf(row) > MAX_PRODUCTS) {
-        throw new ArgumentRangeError('weights', `at most ${MAX_PRODUCTS} nonzeros a row`, nonzerosOf(row));
-      }
-      let sum = 0;
-      for (const v of row) sum += v;
-      out.i32(sums + 4 * i, sum);
-    }
-    out.offsets(mine, 8);
-    const next = starts(lists, mine);
-    for (let k0 = 0; k0 === 0 || k0 < cols; k0 += LIST) {
-      const k1 = Math.min(cols, k0 + LIST);
-      const steps = schedule(lists, mine, next.slice(), k1, 2);
-      const n = steps + (steps & 1);
-      const bases = out.list(n);
-      const at = out.take(24 * n);
-      schedule(lists, mine, next, k1, 2, (step, base, r, slot, k) => {
-        const pair = at + 48 * (step >> 1);
-        const lane = 2 * r + slot;
-        out.u16(bases + 2 * step, base - k0);
-        out.or(pair + byteOf(lane), (k - base) << (4 * (step & 1)));
-        out.u8(pair + 16 + 16 * (step & 1) + lane, weights[mine[r] * cols + k]);
-      });
-      stored += 16 * n;
-    }
-  }
-  const data = out.done();
-  return {
-    format: 'window',
-    type: 'i8',
-    kernel: 'i8_window_spmv',
-    rows,
-    cols,
-    nonzeros: nonzerosOf(weights),
-    stored,
-    bytes: data.length,
-    data,
-  };
-}
-
-/**
- * Rounds f32 weights to int8 with a scale for each row, its largest magnitude / 127; a weight below half the scale becomes 0.
- * @throws ArgumentRangeError when lengths do not fit or a weight is not finite
- */
-export function quantizeRows(weights: Float32Array, rows: number, cols: number): Int8Matrix {
-  check(weights, rows, cols);
-  const q = new Int8Array(weights.length);
-  const scales = new Float32Array(rows).fill(1);
-  for (let r = 0; r < rows; r++) {
-    const row = weights.subarray(r * cols, (r + 1) * cols);
-    let most = 0;
-    for (const v of row) {
-      if (!Number.isFinite(v)) throw new ArgumentRangeError('weights', 'finite numbers', v);
-      most = Math.max(most, Math.abs(v));
-    }
-    const scale = Math.fround(most / 127);
-    if (scale === 0) continue;
-    scales[r] = scale;
-    for (let k = 0; k < cols; k++) q[r * cols + k] = Math.max(-127, Math.min(127, Math.round(row[k] / scale)));
-  }
-  return { weights: q, scales };
 }

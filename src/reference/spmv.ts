@@ -25,14 +25,15 @@ export function referenceSpmv(w: ArrayLike<number>, x: ArrayLike<number>, l: Lay
   return y;
 }
 
-/** A token as ONNX's DynamicQuantizeLinear quantises it, each operation rounded to f32. */
+/** A token as ONNX's DynamicQuantizeLinear quantises it, each operation rounded to f32; a range past f32 is its greatest. */
 export function referenceQuantize(x: ArrayLike<number>): { q: Uint8Array; scale: number; zero: number } {
   const f = Math.fround;
   let [least, most] = [0, 0];
   for (let i = 0; i < x.length; i++) [least, most] = [Math.min(least, x[i]), Math.max(most, x[i])];
-  const quotient = f(f(most - least) / 255);
+  const quotient = f(Math.min(f(most - least), 3.4028234663852886e38) / 255);
   const scale = quotient === 0 ? 1 : quotient;
-  if (!Number.isFinite(scale)) return { q: new Uint8Array(x.length), scale: Number.NaN, zero: 0 };
+  for (let i = 0; i < x.length; i++)
+    if (!Number.isFinite(x[i])) return { q: new Uint8Array(x.length), scale: Number.NaN, zero: 0 };
   const even = (v: number) => (Math.abs(v % 1) === 0.5 ? 2 * Math.round(v / 2) : Math.round(v));
   const zero = Math.min(255, even(f((0 - least) / scale)));
   const q = Uint8Array.from(x, (v) => Math.min(255, Math.max(0, even(f(v / scale)) + zero)));

@@ -5,7 +5,6 @@ import type { Calibrated } from '../kernel/cost.ts';
 import { gemvCalls } from '../kernel/dense.ts';
 import { chooseFew, FEW_TOKENS } from '../kernel/few.ts';
 import type { Kernels } from '../kernel/instance.ts';
-import { groupedInt8, int8Calls, int8Scratch } from '../kernel/int8.ts';
 import { packPanelsCalls, packTokensCalls, unpackTokensCalls } from '../kernel/layout.ts';
 import { chooseFormat } from '../kernel/select.ts';
 import { type SpmmIo, spmmCalls } from '../kernel/spmm.ts';
@@ -13,11 +12,12 @@ import { spmvCalls, spmvScratch } from '../kernel/spmv.ts';
 import { SPMM } from '../kernel/tiles.ts';
 import type { Arena } from '../memory/arena.ts';
 import { packGemv } from '../pack/dense.ts';
-import { type Int8Weights, packInt8 } from '../pack/int8.ts';
 import { type PackedSpmm, packSpmm } from '../pack/spmm.ts';
 import { packSpmv, packSpmvHalf } from '../pack/spmv.ts';
+import { packSpmvInt8Wide } from '../pack/spmv-int8.ts';
 import { checkArray, kept } from './arguments.ts';
 import { Composite, type Operand, readOperand } from './composite.ts';
+import { integerProduct, integersOf, type Product } from './integers.ts';
 import { partsOf, SparseMatrix } from './matrix.ts';
 import type { PrepareOptions } from './operators.ts';
 import type { DenseMatrix } from './types.ts';
@@ -41,13 +41,6 @@ export const OPEN: Limits = { min: -Infinity, max: Infinity };
 
 /** X in panels, Y in panels or plain. */
 export type PanelIo = Omit<SpmmIo, 'columns' | keyof Limits>;
-
-interface Product {
-  readonly kernel: string;
-  readonly format: string;
-  readonly weightBytes: number;
-  readonly calls: KernelCall[];
-}
 
 /** Packed weights in the engine's memory. */
 export interface Placed {
@@ -74,9 +67,11 @@ export interface Task extends Limits {
   readonly bias: Float32Array | undefined;
   readonly columns: number;
   readonly layout: 'features' | 'tokens';
-  /** Activations are quantised. */
-  readonly int8: boolean;
+  readonly activations: Activations;
 }
+
+/** What X is multiplied as. */
+export type Activations = 'float32' | 'int8' | 'uint7';
 
 /** @throws ArgumentTypeError, ArgumentRangeError */
 export function readTask(host: OperatorHost, w: Operand, options: PrepareOptions): Task {
@@ -87,20 +82,18 @@ export function readTask(host: OperatorHost, w: Operand, options: PrepareOptions
   checkOptions(w.rows, columns, layout, options?.bias, min, max);
   const bias = options.bias && kept(host.arena, options.bias);
   checkActivations(activations, w);
-  return { w, bias, columns, layout, min, max, int8: activations === 'int8' };
+  return { w, bias, columns, layout, min, max, activations };
 }
 
 /** Memory for one product and what belongs to it. Whoever makes it releases it, also when planning throws. */
 export class Products {
   private readonly host: OperatorHost;
   private readonly columns: number;
-  private readonly int8: boolean;
   private readonly blocks = new Map<number, number>();
 
-  constructor(host: OperatorHost, { columns, int8 }: Task) {
+  constructor(host: OperatorHost, { columns }: Pick<Task, 'columns'>) {
     this.host = host;
     this.columns = columns;
-    this.int8 = int8;
   }
 
   /** Bytes held. */
@@ -131,11 +124,17 @@ export class Products {
   }
 
   /** Y = clamp(W X + bias) for X at x and Y at y, in the layout of the task. */
-  plan({ w, bias, layout, min, max }: Task, x: number, y: number): Plan {
-    const { columns, int8 } = this;
+  plan({ w, bias, layout, min, max, activations }: Task, x: number, y: number): Plan {
+    const { columns } = this;
     const { rows, cols } = w;
     const limits = { min, max };
-    if (columns <= FEW_TOKENS && (layout === 'tokens' || columns === 1) && !int8 && !(w instanceof Composite)) {
+    if (activations !== 'float32') {
+      const places = { columns, layout, x, y, alloc: this.alloc.bind(this), put: this.put.bind(this) };
+      const options = { ...limits, bias, activations };
+      const { calls, ...facts } = integerProduct(this.host.info.isa, w as SparseMatrix, places, options);
+      return { ...facts, product: calls, finish: [] };
+    }
+    if (columns <= FEW_TOKENS && (layout === 'tokens' || columns === 1) && !(w instanceof Composite)) {
       const few = this.few(w, bias, limits, x, y);
       if (few) return { ...few, product: few.calls, finish: [] };
     }
@@ -167,17 +166,23 @@ export class Products {
     const { columns: tokens, host } = this;
     const dense = w instanceof SparseMatrix ? w.toDense() : w.data;
     const halves = w instanceof SparseMatrix ? finiteHalves(partsOf(w)) : undefined;
-    const { format, half } = chooseFew(host.info.isa, false, dense, rows, cols, tokens, halves !== undefined);
+    const integers = w instanceof SparseMatrix && w.dtype === 'int8' ? w : undefined;
+    const stored = halves ? 'float16' : integers && 'int8';
+    const { format, half, int8 } = chooseFew(host.info.isa, false, dense, rows, cols, tokens, stored);
     if (format === 'panels') return undefined;
     if (format === 'dense') {
       const packed = packGemv(dense, rows, cols, bias);
       const calls = gemvCalls(packed, this.put(packed), { x, y, tokens, ...limits });
       return { kernel: 'f32_dense_gemv', format, weightBytes: packed.bytes, calls };
     }
-    const packed = half ? packSpmvHalf(halves!(), rows, cols, bias) : packSpmv(dense, rows, cols, format, bias);
+    const pack = () => {
+      if (int8) return packSpmvInt8Wide(integersOf(integers!), rows, cols, bias);
+      return half ? packSpmvHalf(halves!(), rows, cols, bias) : packSpmv(dense, rows, cols, format, bias);
+    };
+    const packed = pack();
     const scratch = this.alloc(spmvScratch(packed, tokens));
     const calls = spmvCalls(packed, this.put(packed), { x, y, tokens, scratch, ...limits });
-    return { kernel: packed.kernel, format, weightBytes: packed.bytes, calls };
+    return { kernel: packed.kernel, format: packed.format, weightBytes: packed.bytes, calls };
   }
 
   /** Panels of so many channels. */
@@ -230,7 +235,6 @@ export class Products {
     add: boolean,
   ): Product {
     const { rows, cols } = w;
-    if (this.int8) return this.integers(w as SparseMatrix, io, bias, limits);
     const dense = w instanceof SparseMatrix ? w.toDense() : w.data;
     const { packed, at } = this.pack(dense, rows, cols, this.columns, bias);
     const calls = spmmCalls(packed, at, { ...io, columns: this.columns, ...limits, add });
@@ -243,40 +247,13 @@ export class Products {
     const packed = packSpmm(dense, rows, cols, SPMM.find((v) => v.name === variant)!, bias);
     return { packed, at: this.put(packed) };
   }
-
-  /** An int8 matrix by activations quantised column by column. */
-  private integers(w: SparseMatrix, io: PanelIo, bias: Float32Array | undefined, limits: Limits): Product {
-    const { rows, cols } = w;
-    const { columns } = this;
-    const weights = integersOf(w);
-    const format = groupedInt8(weights.weights, rows, cols) ? 'group4' : 'dense';
-    const input = { per: 'token', range: 'magnitude' } as const;
-    const packed = packInt8(weights, rows, cols, { format, activations: 'i16', input, bias });
-    const need = int8Scratch(packed, columns);
-    const scratch = this.alloc(need.panels + need.lanes + need.sums);
-    const from = { x: io.x, xChannelStride: 4 * LANES, xPanelStride: io.xPanelStride };
-    const { y, yPanelStride, yChannelStride } = io;
-    const to = { into: 'f32', y, yPanelStride, yChannelStride, ...limits } as const;
-    const calls = int8Calls(packed, this.put(packed), { ...from, ...to, columns, scratch });
-    return { kernel: packed.kernel, format, weightBytes: packed.bytes, calls };
-  }
-}
-
-/** The integers of an int8 matrix, and its scales; a row of scale 0 is a row of zeros. */
-function integersOf(w: SparseMatrix): Int8Weights {
-  const { pattern, values } = partsOf(w);
-  const weights = new Int8Array(w.rows * w.cols);
-  pattern.visit((slot, row, col) => {
-    if (values.scales![row] > 0) weights[row * w.cols + col] = values.data[slot];
-  });
-  return { weights, scales: values.scales!.map((s) => s || 1) };
 }
 
 function checkActivations(activations: string, w: Operand): void {
-  if (activations !== 'float32' && activations !== 'int8') {
-    throw new ArgumentRangeError('activations', 'float32 or int8', activations);
+  if (!['float32', 'int8', 'uint7'].includes(activations)) {
+    throw new ArgumentRangeError('activations', 'float32, int8 or uint7', activations);
   }
-  if (activations === 'int8' && !(w instanceof SparseMatrix && w.dtype === 'int8')) {
+  if (activations !== 'float32' && !(w instanceof SparseMatrix && w.dtype === 'int8')) {
     throw new ArgumentRangeError('activations', 'float32, unless w is a SparseMatrix of dtype int8', activations);
   }
 }

@@ -1,0 +1,79 @@
+/** The kernel of an int8 matrix by quantised activations: a fixed rule from measured times, the same on every machine. */
+import type { Int8Activations, Int8Format } from '../pack/int8.ts';
+import { MAX_PRODUCTS } from '../pack/spmv-int8.ts';
+import type { Isa } from './isa.ts';
+
+export interface Int8Choice {
+  /** Outputs in lanes: `window`. Columns in lanes: the others. */
+  readonly format: Int8Format | 'window';
+  /** Predicted time of each format, ns. */
+  readonly formats: Readonly<Partial<Record<Int8Format | 'window', number>>>;
+}
+
+/**
+ * ns a tile of 8 columns: of a group (a row, of csr) and of an input in its list. Measured from 30 to 99 % zeros on 768x768,
+ * 192x2304 and 768x96 by 64 columns, Zen 4, Node 20 and 24, whose times are the same within 5 %; medians. So unstructured zeros
+ * pay from 48 % (csr), groups of 4 from 17 %, and csr beats groups whose rows share few inputs: at 80 % unstructured zeros,
+ * 768x768 by 64, csr takes 335 us, groups of 4 500 and dense 814. One panel alone costs csr a quarter more. Whole operators,
+ * 384x3072x768 at 80 %: 12.4 ms, where groups of 4 took 15.8; one token of 3072x768 at 70 %, in windows: 50 us, was 396.
+ */
+const TILE = {
+  i16: { dense: [6, 0.69], group4: [7.3, 0.83], csr: [5.5, 0.335], alone: 1.25 },
+  u7: { dense: [5.4, 0.62], group4: [9, 0.69], csr: [6.3, 0.295], alone: 1.17 },
+} as const;
+/** ns to store the outputs of a group of 4 one by one, where there are fewer than 8 columns. */
+const RAGGED = 26;
+/** ns a token: of a step of a window, and of a block of 8 outputs. Quantising is the same for all and left out. */
+const STEP: Readonly<Record<Isa, number>> = { simd128: 1, relaxed: 0.88 };
+const BLOCK = 8;
+
+/** Steps of a block of 8 rows in windows, a share of the inputs; fitted to packed random matrices, 1 to 100 % of nonzeros. */
+const stepsOf = (density: number): number => (density < 0.05 ? 0.3 * Math.sqrt(density) : 0.042 + 0.456 * density);
+
+/**
+ * @param weights [rows][cols]
+ * @param lanes outputs may lie in lanes: 1 to 8 tokens, row-major
+ */
+export function chooseInt8(
+  isa: Isa,
+  activations: Int8Activations,
+  weights: Int8Array,
+  rows: number,
+  cols: number,
+  columns: number,
+  lanes: boolean,
+): Int8Choice {
+  let nonzeros = 0;
+  let most = 0;
+  let shared = 0;
+  const used = new Uint8Array(cols);
+  for (let r = 0; r < rows; r++) {
+    if (r % 4 === 0) used.fill(0);
+    let n = 0;
+    for (let k = 0, at = r * cols; k < cols; k++, at++) {
+      if (weights[at] === 0) continue;
+      n++;
+      shared += 1 - used[k];
+      used[k] = 1;
+    }
+    nonzeros += n;
+    most = Math.max(most, n);
+  }
+  const cost = TILE[activations];
+  const tiles = Math.ceil(columns / 8);
+  const groups = Math.ceil(rows / 4);
+  const ragged = columns % 8 ? groups * RAGGED : 0;
+  const time = ([group, input]: readonly [number, number], n: number, inputs: number) => n * group + inputs * input;
+  const formats: Partial<Record<Int8Format | 'window', number>> = {
+    dense: tiles * time(cost.dense, groups, groups * cols) + ragged,
+    group4: tiles * time(cost.group4, groups, shared) + ragged,
+    csr: (tiles + (tiles % 2) * (cost.alone - 1)) * time(cost.csr, rows, nonzeros),
+  };
+  if (lanes && most <= MAX_PRODUCTS) {
+    const blocks = Math.ceil(rows / 8);
+    const density = rows * cols ? nonzeros / (rows * cols) : 0;
+    formats.window = columns * blocks * (BLOCK + STEP[isa] * cols * stepsOf(density));
+  }
+  const names = Object.keys(formats) as (keyof typeof formats)[];
+  return { format: names.reduce((a, b) => (formats[b]! < formats[a]! ? b : a)), formats };
+}

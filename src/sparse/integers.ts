@@ -1,0 +1,89 @@
+/** Products in integers: an int8 matrix by activations that are quantised column by column. */
+import type { KernelCall } from '../kernel/call.ts';
+import { FEW_TOKENS } from '../kernel/few.ts';
+import { int8Calls, int8Scratch } from '../kernel/int8.ts';
+import type { Isa } from '../kernel/isa.ts';
+import { unpackTokensCalls } from '../kernel/layout.ts';
+import { chooseInt8 } from '../kernel/select-int8.ts';
+import { spmvCalls, spmvScratch } from '../kernel/spmv.ts';
+import { type Dynamic, type Int8Weights, packInt8 } from '../pack/int8.ts';
+import { packSpmvInt8 } from '../pack/spmv-int8.ts';
+import { partsOf, type SparseMatrix } from './matrix.ts';
+
+/** What runs, and of how much. */
+export interface Product {
+  readonly kernel: string;
+  readonly format: string;
+  readonly weightBytes: number;
+  readonly calls: KernelCall[];
+}
+
+/** Addresses of X and Y, and more memory. */
+export interface IntegerPlaces {
+  readonly columns: number;
+  readonly layout: 'features' | 'tokens';
+  readonly x: number;
+  readonly y: number;
+  alloc(bytes: number): number;
+  put(packed: { data: Uint8Array }): number;
+}
+
+interface Options {
+  readonly activations: 'int8' | 'uint7';
+  readonly bias: Float32Array | undefined;
+  readonly min: number;
+  readonly max: number;
+}
+
+/** The integers of an int8 matrix, and its scales; a row of scale 0 is a row of zeros. */
+export function integersOf(w: SparseMatrix): Int8Weights {
+  const { pattern, values } = partsOf(w);
+  const weights = new Int8Array(w.rows * w.cols);
+  pattern.visit((slot, row, col) => {
+    if (values.scales![row] > 0) weights[row * w.cols + col] = values.data[slot];
+  });
+  return { weights, scales: values.scales!.map((s) => s || 1) };
+}
+
+/**
+ * Y = clamp(W Q + bias), Q being X in integers. Every kernel that may be chosen gives the same bits, so the choice is free: X is
+ * quantised to the same integers, sums are exact, and each rounds (sum * (scale of W * scale of X)) + bias step by step.
+ */
+export function integerProduct(isa: Isa, w: SparseMatrix, at: IntegerPlaces, options: Options): Product {
+  const { rows, cols } = w;
+  const { columns, x, y } = at;
+  const { activations, bias, min, max } = options;
+  const input: Dynamic =
+    activations === 'int8' ? { per: 'token', range: 'magnitude' } : { per: 'token', range: 'extremes', bits: 7 };
+  const weights = integersOf(w);
+  const kind = activations === 'uint7' && isa === 'relaxed' ? 'u7' : 'i16';
+  const lanes = columns <= FEW_TOKENS && (at.layout === 'tokens' || columns === 1);
+  const { format } = chooseInt8(isa, kind, weights.weights, rows, cols, columns, lanes);
+  if (format === 'window') {
+    const packed = packSpmvInt8(weights, rows, cols, bias, 1);
+    const scratch = at.alloc(spmvScratch(packed, columns));
+    const calls = spmvCalls(packed, at.put(packed), { x, y, tokens: columns, scratch, min, max, input });
+    return { kernel: packed.kernel, format, weightBytes: packed.bytes, calls };
+  }
+  const packed = packInt8(weights, rows, cols, { format, activations: kind, input, bias });
+  const need = int8Scratch(packed, columns);
+  const scratch = at.alloc(need.panels + need.lanes + need.sums);
+  const weightsAt = at.put(packed);
+  const facts = { kernel: packed.kernel, format, weightBytes: packed.bytes };
+  const io = { columns, scratch, into: 'f32', min, max } as const;
+  if (at.layout === 'features') {
+    const from = { x, xChannelStride: 4 * columns, xPanelStride: 64 };
+    const to = { y, yChannelStride: 4 * columns, yPanelStride: 64 };
+    return { ...facts, calls: int8Calls(packed, weightsAt, { ...from, ...to, ...io }) };
+  }
+  const panelStride = 64 * rows + 64;
+  const made = at.alloc(Math.ceil(columns / 16) * panelStride);
+  const to = { y: made, yChannelStride: 64, yPanelStride: panelStride };
+  return {
+    ...facts,
+    calls: [
+      ...int8Calls(packed, weightsAt, { x, xTokenStride: 4 * cols, ...to, ...io }),
+      ...unpackTokensCalls({ x: made, y, tokens: columns, features: rows, lanes: 16, panelStride }),
+    ],
+  };
+}

@@ -1,0 +1,256 @@
+// Products in integers through the operators: bits equal to exact integers, whatever the kernel, and the choice of kernels.
+import { describe, expect, test } from 'vitest';
+import { ArgumentRangeError, Engine, SparseMatrix } from '../src/index.ts';
+import { chooseFew } from '../src/kernel/few.ts';
+import { chooseInt8 } from '../src/kernel/select-int8.ts';
+import { packSpmvInt8 } from '../src/pack/spmv-int8.ts';
+import { referenceSpmm } from '../src/reference/dense.ts';
+import { referenceInt8, referenceQuantized, referenceRange, referenceSums } from '../src/reference/int8.ts';
+import { ISAS, randf, rng } from './support/kernels.ts';
+import { expectClose, tolerance } from './support/spmm.ts';
+
+/** Integers whose zeros groups of rows share. */
+function integers(rows: number, cols: number, density: number, group: number, seed = 1): Int8Array {
+  const next = rng(seed);
+  const out = new Int8Array(rows * cols);
+  for (let g = 0; g < rows; g += group) {
+    for (let k = 0; k < cols; k++) {
+      if ((next() + 1) / 2 >= density) continue;
+      for (let r = g; r < Math.min(rows, g + group); r++) out[r * cols + k] = Math.round(next() * 127) || 1;
+    }
+  }
+  return out;
+}
+
+function matrix(weights: Int8Array, scales: Float32Array, rows: number, cols: number): SparseMatrix {
+  const pointers = [0];
+  const columnIndices: number[] = [];
+  for (let r = 0; r < rows; r++) {
+    for (let k = 0; k < cols; k++) if (weights[r * cols + k]) columnIndices.push(k);
+    pointers.push(columnIndices.length);
+  }
+  const values = weights.filter((v) => v !== 0);
+  return SparseMatrix.fromCSR({ rows, cols, rowPointers: pointers, columnIndices, values }, { dtype: 'int8', scales });
+}
+
+/** [a][b] -> [b][a] */
+const transposed = (data: Float32Array, a: number, b: number): Float32Array =>
+  Float32Array.from({ length: data.length }, (_, i) => data[(i % a) * b + Math.floor(i / a)]);
+
+const KINDS = {
+  int8: { steps: 127, zero: 0, limits: [-127, 127] },
+  uint7: { steps: 127, zero: undefined, limits: [0, 127] },
+} as const;
+
+/** Y [rows][columns] of X [cols][columns], in exact integers. */
+function exact(
+  kind: keyof typeof KINDS,
+  weights: Int8Array,
+  scales: Float32Array,
+  x: Float32Array,
+  columns: number,
+  o: { bias?: Float32Array; min?: number; max?: number } = {},
+): Float32Array {
+  const { steps, zero, limits } = KINDS[kind];
+  const by = referenceRange(x, columns, 'token', steps, zero);
+  const q = referenceQuantized(x, by, limits[0], limits[1]);
+  const sums = referenceSums(weights, q, by, scales.length);
+  const { bias = new Float32Array(scales.length), min = -Infinity, max = Infinity } = o;
+  return referenceInt8(sums, scales, by, false, bias, { min, max });
+}
+
+const scalesOf = (rows: number) => randf(rows, 9).map((v) => 0.001 + Math.abs(v) / 50);
+
+describe.each(ISAS)('%s', (isa) => {
+  test.each(['int8', 'uint7'] as const)('%s: every format, few columns and many, both layouts', async (activations) => {
+    using engine = await Engine.create({ isa });
+    const formats = new Set<string>();
+    for (const [rows, cols, density, group] of [
+      [21, 70, 0, 1],
+      [64, 100, 0.02, 1],
+      [67, 150, 0.2, 1],
+      [66, 150, 0.3, 4],
+      [33, 131, 1, 1],
+      [12, 3500, 0.3, 1],
+      [1, 1, 1, 1],
+    ]) {
+      const weights = integers(rows, cols, density, group);
+      const scales = scalesOf(rows);
+      const w = matrix(weights, scales, rows, cols);
+      for (const columns of [1, 2, 3, 8, 9, 37]) {
+        const x = randf(cols * columns, columns + 3).map((v) => v + 0.3);
+        const o = { bias: randf(rows, 4), min: -0.7, max: 0.9 };
+        const want = exact(activations, weights, scales, x, columns, o);
+        for (const layout of ['features', 'tokens'] as const) {
+          const given = layout === 'tokens' ? transposed(x, cols, columns) : x;
+          using op = await engine.prepare(w, { ...o, columns, layout, activations });
+          formats.add(op.format);
+          const got = op.run(given);
+          const y = layout === 'tokens' ? transposed(got, columns, rows) : got;
+          expect(y, `${rows}x${cols}x${columns} ${layout} ${op.kernel}`).toEqual(want);
+          if (activations === 'uint7' && op.format !== 'window') {
+            expect(op.kernel.includes('q7spmm')).toBe(isa === 'relaxed');
+          }
+        }
+      }
+    }
+    expect([...formats].sort()).toEqual(['csr', 'dense', 'group4', 'window']);
+  });
+
+  test('a column of NaN, infinities, zeros or tiny numbers is its own affair', async () => {
+    using engine = await Engine.create({ isa });
+    const [rows, cols] = [40, 60];
+    const weights = integers(rows, cols, 0.3, 1).map((v, i) => (i % cols < 2 ? 5 : v));
+    const scales = scalesOf(rows);
+    const w = matrix(weights, scales, rows, cols);
+    for (const columns of [6, 20]) {
+      const x = randf(cols * columns, 5);
+      x[0] = Number.NaN;
+      x[columns + 1] = Number.POSITIVE_INFINITY;
+      x[2] = Number.NEGATIVE_INFINITY;
+      for (let k = 0; k < cols; k++) [x[k * columns + 3], x[k * columns + 4]] = [0, k % 2 ? 1e-45 : -3e-45];
+      for (const activations of ['int8', 'uint7'] as const) {
+        const want = exact(activations, weights, scales, x, columns);
+        for (let p = 0; p < columns; p++) expect(Number.isNaN(want[p])).toBe(p < 3);
+        const given = transposed(x, cols, columns);
+        const y = await engine.spmm(w, given, { activations, layout: 'tokens' });
+        expect(transposed(y, columns, rows)).toEqual(want);
+        expect(await engine.spmm(w, x, { activations })).toEqual(want);
+      }
+    }
+  });
+
+  test('float32: few tokens of a large int8 matrix meet its integers as floats', async () => {
+    using engine = await Engine.create({ isa });
+    // More bytes as f32 than a cache holds.
+    const [rows, cols] = [2048, 4096];
+    const weights = integers(rows, cols, 0.3, 1);
+    const scales = scalesOf(rows);
+    scales[7] = 0;
+    const w = matrix(weights, scales, rows, cols);
+    const decoded = Float64Array.from(weights, (v, i) => v * scales[Math.floor(i / cols)]);
+    const bias = randf(rows, 3);
+    for (const columns of [1]) {
+      const x = randf(cols * columns, 5);
+      const o = { bias, min: -3, max: 40 };
+      using op = await engine.prepare(w, { ...o, columns, layout: 'tokens' });
+      expect(op.kernel).toBe('i8_window_f32spmv');
+      expect(op.weightBytes).toBeLessThan(rows * cols);
+      const y = transposed(op.run(transposed(x, cols, columns)), columns, rows);
+      for (let r = 0; r < rows; r++) {
+        for (let p = 0; p < columns; p++) {
+          let sum = bias[r];
+          for (let k = 0; k < cols; k++) sum += decoded[r * cols + k] * x[k * columns + p];
+          const error = Math.abs(y[r * columns + p] - Math.min(40, Math.max(-3, sum)));
+          expect(error).toBeLessThan(tolerance(cols));
+        }
+      }
+    }
+  });
+
+  test('float32: a small int8 matrix is multiplied as before', async () => {
+    using engine = await Engine.create({ isa, deterministic: isa === 'simd128' });
+    const [rows, cols] = [40, 60];
+    const weights = integers(rows, cols, 0.2, 1);
+    const scales = scalesOf(rows);
+    const w = matrix(weights, scales, rows, cols);
+    for (const columns of [1, 5, 20]) {
+      const x = randf(cols * columns, 2);
+      const want = referenceSpmm(w.toDense(), x, rows, cols, columns);
+      expectClose(await engine.spmm(w, x, { columns }), want, tolerance(cols));
+    }
+  });
+});
+
+test('one thread or more, one instruction set or the other: the same bits', async () => {
+  const [rows, cols] = [520, 1900];
+  const weights = integers(rows, cols, 0.3, 1);
+  const w = matrix(weights, scalesOf(rows), rows, cols);
+  const engines = await Promise.all(ISAS.flatMap((isa) => [1, 2, 3].map((threads) => Engine.create({ isa, threads }))));
+  for (const columns of [1, 4, 20, 300]) {
+    for (const layout of ['features', 'tokens'] as const) {
+      for (const activations of ['int8', 'uint7'] as const) {
+        const x = randf(cols * columns, 6);
+        const [one, ...others] = await Promise.all(engines.map((e) => e.spmm(w, x, { columns, layout, activations })));
+        for (const y of others) expect(Buffer.from(y.buffer).equals(Buffer.from(one.buffer))).toBe(true);
+      }
+    }
+  }
+  for (const e of engines) e.dispose();
+});
+
+describe('chooseInt8', () => {
+  test.each([
+    // columns, rows that share their zeros, zeros, outputs may lie in lanes
+    [64, 1, 0, false, 'dense'],
+    [64, 1, 0.4, false, 'dense'],
+    [64, 1, 0.55, false, 'csr'],
+    [64, 1, 0.95, false, 'csr'],
+    [64, 4, 0.1, false, 'dense'],
+    [64, 4, 0.3, false, 'group4'],
+    [64, 4, 0.95, false, 'group4'],
+    [1, 1, 0, false, 'dense'],
+    [1, 1, 0, true, 'window'],
+    [1, 1, 0.7, true, 'window'],
+    [1, 1, 0.95, true, 'window'],
+    [4, 1, 0.7, true, 'window'],
+    [8, 1, 0.3, true, 'dense'],
+    [8, 4, 0.8, true, 'group4'],
+  ] as const)('%i columns, groups of %i, %f zeros, lanes %s: %s', (columns, group, zeros, lanes, format) => {
+    const weights = integers(256, 768, 1 - zeros, group);
+    for (const [isa, kind] of [
+      ['simd128', 'i16'],
+      ['relaxed', 'i16'],
+      ['relaxed', 'u7'],
+    ] as const) {
+      expect(chooseInt8(isa, kind, weights, 256, 768, columns, lanes).format).toBe(format);
+    }
+  });
+
+  test('steps of windows are estimated to 8 %', () => {
+    for (const density of [0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.8, 1]) {
+      const [rows, cols] = [160, 768];
+      const weights = integers(rows, cols, density, 1, 7);
+      const steps = packSpmvInt8({ weights, scales: new Float32Array(rows).fill(1) }, rows, cols).stored / 16;
+      const { formats } = chooseInt8('simd128', 'i16', weights, rows, cols, 1, true);
+      const guess = formats.window! - 20 * 8;
+      expect(Math.abs(guess / steps - 1), `${density}: ${guess} of ${steps}`).toBeLessThan(0.08);
+    }
+  });
+
+  test('rows whose sums windows might not hold, and nothing at all', () => {
+    const wide = new Int8Array(66400).fill(1);
+    expect(chooseInt8('simd128', 'i16', wide, 1, 66400, 1, true).formats.window).toBeUndefined();
+    expect(chooseInt8('simd128', 'i16', new Int8Array(0), 0, 5, 1, true).format).toBeDefined();
+  });
+});
+
+test('int8 weights as floats where f32 weights do not stay in a cache', () => {
+  for (const [rows, cols, density, pick] of [
+    [2048, 4096, 0.3, { int8: true }],
+    [1024, 4096, 0.2, {}],
+    [3072, 768, 0.2, {}],
+  ] as const) {
+    const w = Float32Array.from(integers(rows, cols, density, 1));
+    for (const isa of ['simd128', 'relaxed'] as const) {
+      expect(chooseFew(isa, false, w, rows, cols, 1, 'int8')).toMatchObject({ format: 'window', ...pick });
+      expect(chooseFew(isa, false, w, rows, cols, 1).int8).toBeUndefined();
+    }
+  }
+});
+
+test('bad input: typed errors', async () => {
+  using engine = await Engine.create();
+  const int8 = matrix(integers(4, 5, 0.5, 1), scalesOf(4), 4, 5);
+  const f32 = SparseMatrix.fromDense(new Float32Array(20).fill(1), 4, 5);
+  const x = new Float32Array(10);
+  for (const activations of ['int7', 'u7', '', null, 7]) {
+    await expect(engine.spmm(int8, x, { activations: activations as never })).rejects.toThrow(
+      /"activations" expected float32, int8 or uint7/,
+    );
+  }
+  for (const activations of ['int8', 'uint7'] as const) {
+    await expect(engine.spmm(f32, x, { activations })).rejects.toThrow(/"activations" expected float32, unless w is/);
+    await expect(engine.spmm(f32, x, { activations })).rejects.toBeInstanceOf(ArgumentRangeError);
+  }
+});
