@@ -52,7 +52,7 @@ interface Layer {
   input?: Dynamic | Affine;
   output?: Affine;
   source?: 'plain' | 'panels' | 'tokens';
-  into?: 'f32' | 'plain' | 'panels' | 'bytes';
+  into?: 'f32' | 'plain' | 'tokens' | 'panels' | 'bytes';
   scratch?: number;
   seed?: number;
 }
@@ -79,6 +79,10 @@ function layerCalls(b: Bench, l: Layer): KernelCall[] {
       ? { yPanelStride: 64, yChannelStride: 4 * columns }
       : { yPanelStride: 64 * rows, yChannelStride: 64 };
     return int8Calls(packed, at, { ...io, into: 'f32', y, ...to, min: -1, max: 1 });
+  }
+  if (into === 'tokens') {
+    const y = b.alloc(4 * rows * columns, 'Y');
+    return int8Calls(packed, at, { ...io, into, y, yTokenStride: 4 * rows, min: -1, max: 1 });
   }
   const size = into === 'panels' ? 16 : 8;
   const y = b.alloc(Math.ceil(columns / 8) * size * rows, 'Y');
@@ -123,7 +127,7 @@ describe.each(ISAS)('%s', (isa) => {
       [66, 3300, 201],
     ]) {
       for (const source of ['plain', 'panels', 'tokens'] as const) {
-        const into = source === 'plain' ? 'plain' : 'f32';
+        const into = source === 'panels' ? 'f32' : source;
         check(isa, (b) => layerCalls(b, { rows, cols, columns, format, activations, source, into }));
       }
       const output = { scale: 0.01, zeroPoint: 3, type: 's8' } as const;
@@ -139,7 +143,7 @@ describe.each(ISAS)('%s', (isa) => {
       [403, 4100, 17],
       [1030, 500, 35],
     ]) {
-      for (const into of ['f32', 'plain'] as const) {
+      for (const into of ['f32', 'plain', 'tokens'] as const) {
         check(isa, (b) => layerCalls(b, { rows, cols, columns, format, activations, into, source: 'plain' }), 2);
       }
       const output = { scale: 0.01, zeroPoint: 3, type: 's8' } as const;

@@ -124,6 +124,8 @@ export function columnCall(call: KernelCall): ColumnCall | undefined {
   if (integers) {
     const [x, xp, columns, y, yp, yh, yc, rows, from, to] = args;
     const [lp, sums, sp, stage] = args.slice(16);
+    // Row-major tokens have a token's outputs side by side.
+    const [step, tail] = args[10] === 3 ? [4, 15 * yc + 4] : [yc, yh + 32];
     const summed = (stage & 3) !== 0;
     const tiles = Math.ceil(columns / 8);
     const channels = integers[1] === 'csr' ? 1 : 4;
@@ -137,12 +139,12 @@ export function columnCall(call: KernelCall): ColumnCall | undefined {
         ...eights(sums, tiles, summed ? sp : 0),
       ],
       product: {
-        ...{ x, y, yPanelStride: yp, yChannelStride: yc, yTail: yh + 32, adds: false, sums: summed },
+        ...{ x, y, yPanelStride: yp, yChannelStride: step, yTail: tail, adds: false, sums: summed },
         ...{ channels, from, to, header: 8 + 16 * channels },
         size: (view, at) => view.getUint32(at + 4, true),
         part(n, first, end) {
           const part = [...args];
-          part[3] = y + n * channels * yc;
+          part[3] = y + n * channels * step;
           part[7] = rows - n * channels;
           part[8] = first;
           part[9] = end;

@@ -3,7 +3,6 @@ import type { KernelCall } from '../kernel/call.ts';
 import { FEW_TOKENS } from '../kernel/few.ts';
 import { int8Calls, int8Scratch } from '../kernel/int8.ts';
 import type { Isa } from '../kernel/isa.ts';
-import { unpackTokensCalls } from '../kernel/layout.ts';
 import { chooseInt8 } from '../kernel/select-int8.ts';
 import { spmvCalls, spmvScratch } from '../kernel/spmv.ts';
 import { type Dynamic, type Int8Weights, packInt8 } from '../pack/int8.ts';
@@ -68,22 +67,13 @@ export function integerProduct(isa: Isa, w: SparseMatrix, at: IntegerPlaces, opt
   const packed = packInt8(weights, rows, cols, { format, activations: kind, input, bias });
   const need = int8Scratch(packed, columns);
   const scratch = at.alloc(need.panels + need.lanes + need.sums);
-  const weightsAt = at.put(packed);
-  const facts = { kernel: packed.kernel, format, weightBytes: packed.bytes };
-  const io = { columns, scratch, into: 'f32', min, max } as const;
-  if (at.layout === 'features') {
-    const from = { x, xChannelStride: 4 * columns, xPanelStride: 64 };
-    const to = { y, yChannelStride: 4 * columns, yPanelStride: 64 };
-    return { ...facts, calls: int8Calls(packed, weightsAt, { ...from, ...to, ...io }) };
-  }
-  const panelStride = 64 * rows + 64;
-  const made = at.alloc(Math.ceil(columns / 16) * panelStride);
-  const to = { y: made, yChannelStride: 64, yPanelStride: panelStride };
-  return {
-    ...facts,
-    calls: [
-      ...int8Calls(packed, weightsAt, { x, xTokenStride: 4 * cols, ...to, ...io }),
-      ...unpackTokensCalls({ x: made, y, tokens: columns, features: rows, lanes: 16, panelStride }),
-    ],
-  };
+  const io =
+    at.layout === 'features'
+      ? {
+          ...{ x, xChannelStride: 4 * columns, xPanelStride: 64 },
+          ...{ into: 'f32' as const, y, yChannelStride: 4 * columns, yPanelStride: 64 },
+        }
+      : { x, xTokenStride: 4 * cols, into: 'tokens' as const, y, yTokenStride: 4 * rows };
+  const calls = int8Calls(packed, at.put(packed), { ...io, columns, scratch, min, max });
+  return { kernel: packed.kernel, format, weightBytes: packed.bytes, calls };
 }
