@@ -123,7 +123,7 @@ export function benchSpmm(formats: readonly string[], density: number, group: nu
       console.log(shape.join('x').padEnd(16), ...line);
     }
     console.log(
-      `\nNode ${process.versions.node} ${isa}, density ${density}, groups of ${group}, ${ACTIVATION === 'none' ? 'no activation' : "the network's activation"}, roofline ${clock.roofline.toFixed(1)} GFLOP/s${clock.paired ? ` (${clock.paired.toFixed(1)} with products in pairs)` : ''}`,
+      `\nNode ${process.versions.node} ${isa}, density ${density}, groups of ${group}, ${ACTIVATION === 'none' ? 'no activation' : "the network's activation"}, roofline ${clock.roofline.toFixed(1)} GFLOP/s`,
     );
     const summary = (name: string, mine: readonly Row[]) => {
       const g = geomean(mine.map((r) => r.gflops));

@@ -26,11 +26,7 @@ export class Clock {
   private readonly loop: (n: number) => number;
   private readonly seen: number[] = [];
 
-  /** GFLOP/s of the same loop with its multiplications in pairs, where that is another loop; measured once. */
-  readonly paired: number | undefined;
-
   constructor(isa: Isa) {
-    if (isa === 'simd128') this.paired = new Clock('paired' as Isa).roofline;
     const bytes = readFileSync(join('.scratch', 'bench', `roofline.${isa}.wasm`));
     const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes));
     this.loop = exports.roofline as never;
