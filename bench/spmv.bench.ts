@@ -6,8 +6,9 @@ import { halfToNumber, numberToHalf } from '../src/half.ts';
 import { gemvCalls } from '../src/kernel/dense.ts';
 import { spmvCalls, spmvScratch } from '../src/kernel/spmv.ts';
 import { packGemv } from '../src/pack/dense.ts';
+import { quantizeWeights } from '../src/pack/quantize.ts';
 import { type PackedSpmv, packSpmv, packSpmvHalf, type SpmvFormat } from '../src/pack/spmv.ts';
-import { packSpmvInt8, packSpmvInt8Wide, quantizeRows } from '../src/pack/spmv-int8.ts';
+import { packSpmvInt8, packSpmvInt8Wide } from '../src/pack/spmv-int8.ts';
 import { referenceSpmv, referenceSpmvInt8 } from '../src/reference/spmv.ts';
 import { readBandwidth } from './support/bandwidth.ts';
 import { ISAS, Machine, option, rng } from './support/machine.ts';
@@ -47,7 +48,7 @@ for (const isa of ISAS) {
           if (!name.includes(option('only', ''))) continue;
           const format = name.split(' ').pop() as SpmvFormat;
           const w = pruned(rows, cols, 1 - zeros, SHARED[format]);
-          const q = name.startsWith('int8') ? quantizeRows(w, rows, cols) : undefined;
+          const q = name.startsWith('int8') ? quantizeWeights(w, rows, cols) : undefined;
           const half = name.startsWith('f16') ? Uint16Array.from(w, numberToHalf) : undefined;
           if (half) w.set(Float32Array.from(half, halfToNumber));
           const packed = q

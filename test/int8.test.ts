@@ -10,20 +10,16 @@ import {
   int8Scratch,
   int8Table,
 } from '../src/kernel/int8.ts';
+import { type Int8Format, type Int8Options, type PackedInt8, packInt8, unpackInt8 } from '../src/pack/int8.ts';
 import {
   type Affine,
   type Dynamic,
-  type Int8Format,
-  type Int8Options,
   type Int8Weights,
   isStatic,
   limitsOf,
-  type PackedInt8,
-  packInt8,
   quantizeWeights,
-  unpackInt8,
   validateInt8,
-} from '../src/pack/int8.ts';
+} from '../src/pack/quantize.ts';
 import {
   type Column,
   referenceInt8,

@@ -8,9 +8,10 @@ import { splitCalls } from '../src/kernel/split.ts';
 import { cutByBlocks } from '../src/kernel/split-packed.ts';
 import { spmvCalls, spmvScratch } from '../src/kernel/spmv.ts';
 import { VARIANTS } from '../src/kernel/variants.ts';
-import { type Affine, type Dynamic, type Int8Format, packInt8, quantizeWeights } from '../src/pack/int8.ts';
+import { type Int8Format, packInt8 } from '../src/pack/int8.ts';
+import { type Affine, type Dynamic, quantizeWeights } from '../src/pack/quantize.ts';
 import { type PackedSpmv, packSpmv, packSpmvHalf } from '../src/pack/spmv.ts';
-import { packSpmvInt8, packSpmvInt8Wide, quantizeRows } from '../src/pack/spmv-int8.ts';
+import { packSpmvInt8, packSpmvInt8Wide } from '../src/pack/spmv-int8.ts';
 import { Bench, ISAS, randf, rng } from './support/kernels.ts';
 import { check, covered, scratchBlock } from './support/split.ts';
 
@@ -29,8 +30,8 @@ const PACKERS: Record<string, (w: Float32Array, rows: number, cols: number, bias
   f32_group4_spmv: (w, rows, cols, bias) => packSpmv(w, rows, cols, 'group4', bias),
   f32_window_spmv: (w, rows, cols, bias) => packSpmv(w, rows, cols, 'window', bias),
   f16_group16_spmv: (w, rows, cols, bias) => packSpmvHalf(Uint16Array.from(w, numberToHalf), rows, cols, bias),
-  i8_window_f32spmv: (w, rows, cols, bias) => packSpmvInt8Wide(quantizeRows(w, rows, cols), rows, cols, bias),
-  i8_window_spmv: (w, rows, cols, bias) => packSpmvInt8(quantizeRows(w, rows, cols), rows, cols, bias),
+  i8_window_f32spmv: (w, rows, cols, bias) => packSpmvInt8Wide(quantizeWeights(w, rows, cols), rows, cols, bias),
+  i8_window_spmv: (w, rows, cols, bias) => packSpmvInt8(quantizeWeights(w, rows, cols), rows, cols, bias),
 };
 
 function fewCalls(b: Bench, packed: PackedSpmv, tokens: number): KernelCall[] {

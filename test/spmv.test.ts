@@ -3,9 +3,9 @@ import { describe, expect, test } from 'vitest';
 import { halfToNumber, numberToHalf } from '../src/half.ts';
 import { chooseFew } from '../src/kernel/few.ts';
 import { spmvCalls, spmvScratch } from '../src/kernel/spmv.ts';
-import type { Dynamic } from '../src/pack/int8.ts';
+import { type Dynamic, quantizeWeights } from '../src/pack/quantize.ts';
 import { countSpmv, type PackedSpmv, packSpmv, packSpmvHalf, type SpmvFormat } from '../src/pack/spmv.ts';
-import { packSpmvInt8, packSpmvInt8Wide, quantizeRows } from '../src/pack/spmv-int8.ts';
+import { packSpmvInt8, packSpmvInt8Wide } from '../src/pack/spmv-int8.ts';
 import { unpackSpmv, unpackSpmvHalf, unpackSpmvInt8, validateSpmv } from '../src/pack/spmv-read.ts';
 import { referenceInt8, referenceQuantized, referenceRange, referenceSums } from '../src/reference/int8.ts';
 import { type Layer, referenceQuantize, referenceSpmv, referenceSpmvInt8 } from '../src/reference/spmv.ts';
@@ -129,7 +129,7 @@ describe.each(ISAS)('%s', (isa) => {
   test('int8: activations of any range, scales a row', () => {
     for (let seed = 1; seed < 40; seed++) {
       const [rows, cols, tokens] = [1 + (seed % 19), 1 + seed * 3, 1 + (seed % 4)];
-      const { weights, scales } = quantizeRows(pruned(rows, cols, 0.4, seed), rows, cols);
+      const { weights, scales } = quantizeWeights(pruned(rows, cols, 0.4, seed), rows, cols);
       const range = 10 ** ((seed % 9) - 4);
       const x = randf(tokens * cols, seed).map((v) => (v + (seed % 3) - 1) * range);
       const layer = { rows, cols, tokens, bias: randf(rows, seed) };
@@ -235,7 +235,7 @@ describe.each(ISAS)('%s', (isa) => {
       for (const bits of [8, 7] as const) {
         for (let seed = 1; seed < 30; seed++) {
           const [rows, cols, tokens] = [1 + (seed % 19), 1 + seed * 3, 1 + (seed % 8)];
-          const { weights, scales } = quantizeRows(pruned(rows, cols, 0.4, seed), rows, cols);
+          const { weights, scales } = quantizeWeights(pruned(rows, cols, 0.4, seed), rows, cols);
           const x = randf(tokens * cols, seed).map((v) => (v + (seed % 3) - 1) * 10 ** ((seed % 9) - 4));
           if (seed % 5 === 0) x.fill(0, 0, cols);
           if (seed % 7 === 0) x.fill(1e-45, 0, cols);
@@ -262,7 +262,7 @@ describe.each(ISAS)('%s', (isa) => {
   });
 
   test('int8: a NaN or an infinite input makes its token NaN and no other', () => {
-    const { weights, scales } = quantizeRows(pruned(9, 20, 0.5, 1), 9, 20);
+    const { weights, scales } = quantizeWeights(pruned(9, 20, 0.5, 1), 9, 20);
     for (const bad of [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]) {
       const x = randf(60, 2);
       x[27] = bad;
@@ -290,7 +290,7 @@ describe.each(ISAS)('%s', (isa) => {
       expect(same(unpackSpmv(packed), w)).toBe(true);
       expectClose(run(bench, packed, x, layer), want, 1e-4, format);
     }
-    const q = quantizeRows(w, rows, cols);
+    const q = quantizeWeights(w, rows, cols);
     const wide = packSpmvInt8Wide(q, rows, cols);
     const exact = Float64Array.from(q.weights, (v, i) => v * q.scales[Math.floor(i / cols)]);
     expectClose(run(bench, wide, x, layer), referenceSpmv(exact, x, layer), 1e-4, 'int8 by f32');
@@ -417,10 +417,10 @@ describe('chooseFew', () => {
   });
 });
 
-test('quantizeRows: an error of half a scale at most, empty rows, large and tiny numbers', () => {
+test('quantizeWeights: an error of half a scale at most, empty rows, large and tiny numbers', () => {
   const w = pruned(6, 50, 0.5, 9).map((v, i) => v * 10 ** (Math.floor(i / 50) * 8 - 30));
   w.fill(0, 50, 100);
-  const { weights, scales } = quantizeRows(w, 6, 50);
+  const { weights, scales } = quantizeWeights(w, 6, 50);
   w.forEach((v, i) => {
     const scale = scales[Math.floor(i / 50)];
     expect(Math.abs(v - weights[i] * scale)).toBeLessThanOrEqual(0.5001 * scale);
@@ -446,7 +446,7 @@ describe('bad input', () => {
     expect(() => packSpmvHalf(new Uint16Array([0, 0xfc00]), 2, 1)).toThrow(/"weights" expected finite numbers/);
     expect(() => packSpmvHalf(new Uint16Array(3), 2, 1)).toThrow(/"weights" expected 2 \* 1 = 2 values/);
     expect(() => unpackSpmvHalf(packSpmv(w, 3, 2, 'group16'))).toThrow(/expected f16 weights/);
-    expect(() => quantizeRows(new Float32Array([Number.NaN]), 1, 1)).toThrow(/"weights" expected finite/);
+    expect(() => quantizeWeights(new Float32Array([Number.NaN]), 1, 1)).toThrow(/"weights" expected finite/);
     expect(() => packSpmvInt8Wide({ ...int8, weights: new Int8Array(6).fill(-128) }, 3, 2)).toThrow(/-127 to 127/);
     expect(() => packSpmvInt8Wide(int8, 3, 2, new Float32Array(2))).toThrow(/"bias" expected 3 values/);
     expect(() => unpackSpmv(packSpmvInt8(int8, 3, 2))).toThrow(/expected f32 weights/);
@@ -461,9 +461,9 @@ describe('bad input', () => {
       const bias = randf(rows, 1);
       const good =
         format === 'int8'
-          ? packSpmvInt8(quantizeRows(dense, rows, cols), rows, cols, bias)
+          ? packSpmvInt8(quantizeWeights(dense, rows, cols), rows, cols, bias)
           : format === 'int8 by f32'
-            ? packSpmvInt8Wide(quantizeRows(dense, rows, cols), rows, cols, bias)
+            ? packSpmvInt8Wide(quantizeWeights(dense, rows, cols), rows, cols, bias)
             : format === 'f16'
               ? packSpmvHalf(Uint16Array.from(dense, numberToHalf), rows, cols, bias)
               : packSpmv(dense, rows, cols, format, bias);

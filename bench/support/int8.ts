@@ -1,6 +1,7 @@
 /** One int8 layer on a machine: packed, bound to addresses, its answer compared with exact integers on a few rows. */
 import { type Activations, int8ProductCalls, int8QuantizeCalls, int8Scratch } from '../../src/kernel/int8.ts';
-import { type Dynamic, type Int8Activations, type Int8Format, packInt8 } from '../../src/pack/int8.ts';
+import { type Int8Activations, type Int8Format, packInt8 } from '../../src/pack/int8.ts';
+import type { Dynamic } from '../../src/pack/quantize.ts';
 import { referenceInt8, referenceQuantized, referenceRange, referenceSums } from '../../src/reference/int8.ts';
 import { type Machine, rng } from './machine.ts';
 import type { Shape } from './shapes.ts';

@@ -2,8 +2,9 @@
 import { gemvCalls } from '../../src/kernel/dense.ts';
 import { spmvCalls, spmvScratch } from '../../src/kernel/spmv.ts';
 import { packGemv } from '../../src/pack/dense.ts';
+import { quantizeWeights } from '../../src/pack/quantize.ts';
 import { packSpmv, type SpmvFormat } from '../../src/pack/spmv.ts';
-import { packSpmvInt8, quantizeRows } from '../../src/pack/spmv-int8.ts';
+import { packSpmvInt8 } from '../../src/pack/spmv-int8.ts';
 import { type Isa, Machine } from './machine.ts';
 
 const OPEN = { min: Number.NEGATIVE_INFINITY, max: Number.POSITIVE_INFINITY };
@@ -21,7 +22,7 @@ export function open(isa: Isa) {
       } else {
         const p =
           format === 'int8'
-            ? packSpmvInt8(quantizeRows(weights, rows, cols), rows, cols)
+            ? packSpmvInt8(quantizeWeights(weights, rows, cols), rows, cols)
             : packSpmv(weights, rows, cols, format);
         const at = m.put(p.data);
         calls = spmvCalls(p, at, { ...io, scratch: m.alloc(spmvScratch(p, 1)) });

@@ -1,14 +1,7 @@
 /** Calls of int8 products: activations quantised into panels of 8 columns, then multiplied exactly. */
 import { roundEven } from '../half.ts';
-import {
-  type Affine,
-  type Int8Activations,
-  isStatic,
-  limitsOf,
-  type PackedInt8,
-  ROW_BYTES,
-  stepsOf,
-} from '../pack/int8.ts';
+import { type Int8Activations, type PackedInt8, ROW_BYTES } from '../pack/int8.ts';
+import { type Affine, isStatic, limitsOf, stepsOf } from '../pack/quantize.ts';
 import type { KernelCall } from './call.ts';
 
 /** f32 activations. Addresses and strides in bytes. */

@@ -1,5 +1,5 @@
 /** Calls of the kernels for one to eight tokens. */
-import { type Dynamic, stepsOf } from '../pack/int8.ts';
+import { type Dynamic, stepsOf } from '../pack/quantize.ts';
 import { listsOf, type PackedSpmv } from '../pack/spmv.ts';
 import type { KernelCall } from './call.ts';
 

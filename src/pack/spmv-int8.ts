@@ -1,6 +1,6 @@
 /** Packs int8 weights for one to eight tokens. Layouts: spmv.ts. */
 import { ArgumentRangeError } from '../errors.ts';
-import { check, checkRows, LIST, NONE, nonzerosOf, type PackedSpmv, Writer } from './spmv.ts';
+import { check, checkRows, LIST, nonzerosOf, type PackedSpmv, putWindows, Writer } from './spmv.ts';
 import { arrange, listsOfRows, schedule, starts } from './window.ts';
 
 /** A matrix of int8 weights with a scale for each row: weight = scale x integer. */
@@ -98,54 +98,16 @@ export function packSpmvInt8Wide(m: Int8Matrix, rows: number, cols: number, bias
   validate(m, rows, cols, bias);
   const { weights, scales } = m;
   const out = new Writer();
-  const lists = listsOfRows(weights, rows, cols);
-  const order = arrange(lists, rows, cols, 16, 1, 1);
-  let stored = 0;
-  for (let r0 = 0; r0 < rows; r0 += 16) {
-    const mine = order.subarray(r0, r0 + 16);
-    out.rows(scales, mine, 16);
-    out.rows(bias, mine, 16);
-    out.offsets(mine, 16);
-    const next = starts(lists, mine);
-    for (let k0 = 0; k0 === 0 || k0 < cols; k0 += LIST) {
-      const k1 = Math.min(cols, k0 + LIST);
-      const steps = schedule(lists, mine, next.slice(), k1, 1);
-      const bases = out.list(steps);
-      const at = out.take(32 * steps);
-      for (let i = 0; i < steps; i++) out.fill(at + 32 * i, 16, NONE);
-      schedule(lists, mine, next, k1, 1, (step, base, r, _, k) => {
-        out.u16(bases + 2 * step, base - k0);
-        out.u8(at + 32 * step + r, k - base);
-        out.u8(at + 32 * step + 16 + r, weights[mine[r] * cols + k]);
-      });
-      stored += 16 * steps;
-    }
-  }
+  const stored = putWindows(out, weights, rows, cols, {
+    bytes: 32,
+    head(mine) {
+      out.rows(scales, mine, 16);
+      out.rows(bias, mine, 16);
+    },
+    weight: (at, lane, row, k) => out.u8(at + 16 + lane, weights[row * cols + k]),
+  });
   return {
     ...{ format: 'window', type: 'i8f32', kernel: 'i8_window_f32spmv', rows, cols },
     ...{ nonzeros: nonzerosOf(weights), stored, bytes: out.at, data: out.done() },
   };
-}
-
-/**
- * Rounds f32 weights to int8 with a scale for each row, its largest magnitude / 127; a weight below half the scale becomes 0.
- * @throws ArgumentRangeError when lengths do not fit or a weight is not finite
- */
-export function quantizeRows(weights: Float32Array, rows: number, cols: number): Int8Matrix {
-  check(weights, rows, cols);
-  const q = new Int8Array(weights.length);
-  const scales = new Float32Array(rows).fill(1);
-  for (let r = 0; r < rows; r++) {
-    const row = weights.subarray(r * cols, (r + 1) * cols);
-    let most = 0;
-    for (const v of row) {
-      if (!Number.isFinite(v)) throw new ArgumentRangeError('weights', 'finite numbers', v);
-      most = Math.max(most, Math.abs(v));
-    }
-    const scale = Math.fround(most / 127);
-    if (scale === 0) continue;
-    scales[r] = scale;
-    for (let k = 0; k < cols; k++) q[r * cols + k] = Math.max(-127, Math.min(127, Math.round(row[k] / scale)));
-  }
-  return { weights: q, scales };
 }

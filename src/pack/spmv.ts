@@ -217,7 +217,11 @@ export function packSpmv(
   const out = new Writer();
   const stored =
     format === 'window'
-      ? putWindows(out, weights, rows, cols, bias)
+      ? putWindows(out, weights, rows, cols, {
+          bytes: 80,
+          head: (mine) => out.rows(bias, mine, 16),
+          weight: (at, lane, row, k) => out.f32(at + 16 + 4 * lane, weights[row * cols + k]),
+        })
       : putGroups(out, weights, rows, cols, height, bias, 4, (at, v) => out.f32(at, v));
   const data = out.done();
   const kernel = `f32_${format}_spmv`;
@@ -290,26 +294,37 @@ function putGroups(
   return stored;
 }
 
-/** @returns weights stored */
-function putWindows(out: Writer, weights: Matrix, rows: number, cols: number, bias: Float32Array | undefined): number {
+/** How a window format lays out a block of 16 rows. */
+export interface WindowLayout {
+  /** Bytes of a step. */
+  readonly bytes: number;
+  /** Writes what a block of these rows begins with, before where their outputs lie. */
+  head(rows: Uint32Array): void;
+  /** Writes weight [row][input] at the place of lane `lane` in the step at `at`. */
+  weight(at: number, lane: number, row: number, input: number): void;
+}
+
+/** A product of each of 16 rows a step, with an input out of a window. @returns weights stored */
+export function putWindows(out: Writer, weights: Matrix, rows: number, cols: number, layout: WindowLayout): number {
   const lists = listsOfRows(weights, rows, cols);
   const order = arrange(lists, rows, cols, 16, 1, 1);
   let stored = 0;
   for (let r0 = 0; r0 < rows; r0 += 16) {
     const mine = order.subarray(r0, r0 + 16);
-    out.rows(bias, mine, 16);
+    layout.head(mine);
     out.offsets(mine, 16);
     const next = starts(lists, mine);
     for (let k0 = 0; k0 === 0 || k0 < cols; k0 += LIST) {
       const k1 = Math.min(cols, k0 + LIST);
       const steps = schedule(lists, mine, next.slice(), k1, 1);
       const bases = out.list(steps);
-      const at = out.take(80 * steps);
-      for (let i = 0; i < steps; i++) out.fill(at + 80 * i, 16, NONE);
-      schedule(lists, mine, next, k1, 1, (step, base, r, _, k) => {
+      const at = out.take(layout.bytes * steps);
+      for (let i = 0; i < steps; i++) out.fill(at + layout.bytes * i, 16, NONE);
+      schedule(lists, mine, next, k1, 1, (step, base, lane, _, k) => {
+        const start = at + layout.bytes * step;
         out.u16(bases + 2 * step, base - k0);
-        out.u8(at + 80 * step + r, k - base);
-        out.f32(at + 80 * step + 16 + 4 * r, weights[mine[r] * cols + k]);
+        out.u8(start + lane, k - base);
+        layout.weight(start, lane, mine[lane], k);
       });
       stored += 16 * steps;
     }

@@ -5,7 +5,8 @@ import { int8Calls, int8Scratch } from '../kernel/int8.ts';
 import type { Isa } from '../kernel/isa.ts';
 import { chooseInt8 } from '../kernel/select-int8.ts';
 import { spmvCalls, spmvScratch } from '../kernel/spmv.ts';
-import { type Dynamic, type Int8Weights, packInt8 } from '../pack/int8.ts';
+import { packInt8 } from '../pack/int8.ts';
+import type { Dynamic, Int8Weights } from '../pack/quantize.ts';
 import { packSpmvInt8 } from '../pack/spmv-int8.ts';
 import { partsOf, type SparseMatrix } from './matrix.ts';
 
