@@ -1,5 +1,5 @@
-// assembly/ -> dist/wasm/*.wasm: asc for each target, wasm-opt, then pair-products; the targets side by side. Beside each module goes its twin
-// for threads, `-threads`: the same bytes but for the memory, which is imported and shared.
+// assembly/ -> dist/wasm/*.wasm: asc for each target, wasm-opt, then pair-products; the targets side by side. Beside each module
+// goes its twin for threads, `-threads`: the same bytes but for the memory, which is imported and shared.
 // For experiments another entry and folder may be given: node scripts/build-wasm.mjs [entry.ts] [outDir]
 import { execFile } from 'node:child_process';
 import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
@@ -54,7 +54,7 @@ async function make(target) {
   const flags = ['-O3', '--strip-debug', '--strip-producers', ...features.map((f) => `--enable-${f}`)];
   await run('node_modules/binaryen/bin/wasm-opt', out, ...flags, '-o', out);
   // Relaxed modules have one instruction for both.
-  if (target === 'simd128') writeFileSync(out, pairProducts(readFileSync(out)).bytes);
+  if (target === 'simd128') writeFileSync(out, pairProducts(readFileSync(out)));
   writeFileSync(join(outDir, `${stem}.${target}-threads.wasm`), shareMemory(readFileSync(out)));
   if (!quiet)
     console.log(`${out}  ${statSync(out).size} bytes, ${gzipSync(readFileSync(out), { level: 9 }).length} gzipped`);

@@ -28,6 +28,7 @@ if (
     'assembly',
     'asconfig.json',
     'scripts/build-wasm.mjs',
+    'scripts/pair-products.mjs',
   )
 ) {
   execFileSync('node', ['scripts/build-wasm.mjs', ...(quiet ? ['--quiet'] : [])], { stdio: 'inherit' });
@@ -49,10 +50,10 @@ const assets = (host) => ({
   },
 });
 
-/** The chunks fetched on demand. */
-const LAZY = /src\/(index|graph\/prepare|sparse\/(operators|merged)|threads\/start|onnx\/index|ops\/rare)\.ts$/;
+/** The entry, and the chunks fetched on demand. */
+const ENTRIES = /src\/(index|graph\/prepare|sparse\/(operators|merged)|threads\/start|onnx\/index|ops\/rare)\.ts$/;
 /**
- * Every such chunk needs the core; saying so keeps the core one file: esbuild would cut it into one for each set of chunks
+ * Every one needs the core; saying so keeps the core one file: esbuild would cut it into one for each set of chunks
  * that share a module, and a module's file costs Node 0.7 ms and a browser a request.
  */
 const core = {
@@ -68,7 +69,7 @@ const core = {
       'kernel/conv.ts',
       'kernel/depthwise.ts',
     ].map((f) => join(src, f));
-    b.onLoad({ filter: LAZY }, ({ path }) => ({
+    b.onLoad({ filter: ENTRIES }, ({ path }) => ({
       contents: shared.map((f) => `import ${JSON.stringify(f)};`).join('\n') + readFileSync(path, 'utf8'),
       loader: 'ts',
     }));

@@ -52,15 +52,16 @@ function multiplyAdd(e) {
   return undefined;
 }
 
-/** @returns the module's bytes, and how many pairs were found */
+/** @returns the module's bytes */
 export function pairProducts(bytes) {
   const module = binaryen.readBinary(bytes);
   module.setFeatures(binaryen.Features.All);
-  let pairs = 0;
+  /** Whether there were any pairs in e; locals `spare` and the next are for products. */
   const walk = (e, spare) => {
     const i = info(e);
-    for (const x of inside(i)) walk(x, spare);
-    if (i.id !== BlockId) return;
+    let any = false;
+    for (const x of inside(i)) any = walk(x, spare) || any;
+    if (i.id !== BlockId) return any;
     const block = new binaryen.Block(e);
     for (let k = 0; k + 1 < block.numChildren; k++) {
       const first = multiplyAdd(block.getChildAt(k));
@@ -76,19 +77,18 @@ export function pairProducts(bytes) {
       block.insertChildAt(k + 2, add(first, spare));
       block.insertChildAt(k + 3, add(second, spare + 1));
       k += 3;
-      pairs++;
+      any = true;
     }
+    return any;
   };
   const functions = Array.from({ length: module.getNumFunctions() }, (_, f) => module.getFunctionByIndex(f));
   for (const f of functions) {
     const { name, params, results, vars, body } = binaryen.getFunctionInfo(f);
-    const before = pairs;
-    walk(body, binaryen.expandType(params).length + vars.length);
-    if (pairs === before) continue;
+    if (!walk(body, binaryen.expandType(params).length + vars.length)) continue;
     // A function cannot be given locals; a new one can.
     module.removeFunction(name);
     module.addFunction(name, params, results, [...vars, v128, v128], body);
   }
   if (!module.validate()) throw new Error('pairs of products made an invalid module');
-  return { bytes: module.emitBinary(), pairs };
+  return module.emitBinary();
 }

@@ -11,7 +11,7 @@
  * Columns are moved as rows of [columns][cols]; kernels turn X and Y of the layout `features` to that and back (768x768, 128
  * columns, 4 adapters of rank 8 in turn: 0.26 ms more than W alone, 0.67 ms with columns moved number by number on the host).
  */
-import { ArgumentRangeError, ArgumentTypeError, DisposedError } from '../errors.ts';
+import { ArgumentRangeError, ArgumentTypeError } from '../errors.ts';
 import type { KernelCall } from '../kernel/call.ts';
 import { packTokensCalls, transposeCalls, unpackTokensCalls } from '../kernel/layout.ts';
 import { unaryCalls } from '../kernel/pointwise.ts';
@@ -20,8 +20,9 @@ import { type Adapter, type Delta, deltaOf, eachRow, extent } from './adapter.ts
 import { checkApart, checkArray } from './arguments.ts';
 import { allocate } from './check.ts';
 import type { Operand } from './composite.ts';
+import { Operator, type OperatorHost } from './operator.ts';
 import type { PrepareOptions } from './operators.ts';
-import { LANES, OPEN, type OperatorHost, type PanelIo, type Placed, Products, readTask } from './products.ts';
+import { LANES, OPEN, type PanelIo, type Placed, Products, readTask } from './products.ts';
 
 export interface AdaptedOptions extends PrepareOptions {
   /** Adapters of w's size; run() names them by their places here. */
@@ -47,7 +48,7 @@ interface Arrangement {
 }
 
 /** Y = clamp((W + delta) X + bias), with an adapter a column: packed once, run many times. Made by engine.prepare. */
-export class AdaptedOperator {
+export class AdaptedOperator extends Operator {
   readonly rows: number;
   readonly cols: number;
   readonly columns: number;
@@ -57,7 +58,6 @@ export class AdaptedOperator {
   readonly format: string;
   /** Bytes of packed W. */
   readonly weightBytes: number;
-  private readonly host: OperatorHost;
   private readonly products: Products;
   /** Rows of one column each, whatever the layout: those are quick to bring into another order. */
   private readonly x: number;
@@ -74,29 +74,28 @@ export class AdaptedOperator {
   private readonly residents: (Resident | undefined)[] = [];
   private between: { x: number; xPanelStride: number; channels: number } | undefined;
   private last: Arrangement | undefined;
-  private disposed = false;
 
   /** @internal Made by Engine.prepare. */
   constructor(host: OperatorHost, w: Operand, options: AdaptedOptions) {
+    super(host);
     const task = readTask(host, w, options);
     const { rows, cols } = task.w;
     const { columns, layout, min, max } = task;
     if (!Array.isArray(options.adapters))
       throw new ArgumentTypeError('adapters', 'an array of Adapters', options.adapters);
     const adapters = [...options.adapters];
-    this.host = host;
     this.rows = rows;
     this.cols = cols;
     this.columns = columns;
     this.layout = layout;
     for (const [i, a] of adapters.entries()) this.fitting(a, `adapters[${i}]`);
-    this.products = new Products(host, task);
+    this.products = new Products(host, this.memory, columns);
     try {
-      this.x = this.products.alloc(4 * cols * columns);
-      this.y = this.products.alloc(4 * rows * columns);
+      this.x = this.memory.alloc(4 * cols * columns);
+      this.y = this.memory.alloc(4 * rows * columns);
       const { x, y } = this;
       if (layout === 'features' && columns > 1) {
-        const [plain, turned] = [0, 0].map(() => this.products.alloc(4 * Math.max(rows, cols) * columns));
+        const [plain, turned] = [0, 0].map(() => this.memory.alloc(4 * Math.max(rows, cols) * columns));
         const enter = host.bind(transposeCalls({ x: plain, y: turned, rows: cols, cols: columns }));
         const leave = host.bind(transposeCalls({ x: turned, y: plain, rows: columns, cols: rows }));
         this.turn = { plain, rows: turned, enter, leave };
@@ -121,7 +120,7 @@ export class AdaptedOperator {
       this.finish = host.bind([...plan.finish, ...clamp]);
       for (const [i, adapter] of adapters.entries()) this.residents.push(this.resident(adapter, adapters.length - i));
     } catch (error) {
-      this.products.release();
+      this.memory.release();
       throw error;
     }
   }
@@ -134,11 +133,6 @@ export class AdaptedOperator {
   /** Bytes of packed adapters. */
   get adapterBytes(): number {
     return this.residents.reduce((n, r) => n + (r ? r.parts.reduce((m, p) => m + p.packed.bytes, 0) : 0), 0);
-  }
-
-  /** Bytes of the engine's memory that the operator holds: weights, adapters, X, Y and scratch; 0 once disposed. */
-  get bytes(): number {
-    return this.products.bytes;
   }
 
   /**
@@ -163,7 +157,7 @@ export class AdaptedOperator {
     this.check();
     const resident = this.residents[number];
     if (!resident) throw new ArgumentRangeError('number', 'the number of an adapter', number);
-    for (const { at } of resident.parts) this.products.release(at);
+    for (const { at } of resident.parts) this.memory.release(at);
     this.residents[number] = undefined;
     this.last = undefined;
   }
@@ -200,21 +194,9 @@ export class AdaptedOperator {
     return out;
   }
 
-  /** Frees the memory. Calling it twice does no harm. */
-  dispose(): void {
-    if (this.disposed) return;
-    this.disposed = true;
+  override dispose(): void {
+    super.dispose();
     this.residents.length = 0;
-    this.products.release();
-  }
-
-  [Symbol.dispose](): void {
-    this.dispose();
-  }
-
-  private check(): void {
-    if (this.disposed) throw new DisposedError('the operator');
-    this.host.check();
   }
 
   private fitting(adapter: Adapter, name: string): void {
@@ -236,12 +218,12 @@ export class AdaptedOperator {
       }
       if (delta.kind === 'lora' && delta.rank > (this.between?.channels ?? 0)) {
         const next = { ...this.products.panels(delta.rank), channels: delta.rank };
-        if (this.between) this.products.release(this.between.x);
+        if (this.between) this.memory.release(this.between.x);
         this.between = next;
         this.last = undefined;
       }
     } catch (error) {
-      for (const { at } of parts) this.products.release(at);
+      for (const { at } of parts) this.memory.release(at);
       throw error;
     }
     return { adapter, row, col, parts };

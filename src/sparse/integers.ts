@@ -9,6 +9,7 @@ import { packInt8 } from '../pack/int8.ts';
 import type { Dynamic, Int8Weights } from '../pack/quantize.ts';
 import { packSpmvInt8 } from '../pack/spmv-int8.ts';
 import { partsOf, type SparseMatrix } from './matrix.ts';
+import type { Blocks } from './operator.ts';
 
 /** What runs, and of how much. */
 export interface Product {
@@ -18,14 +19,13 @@ export interface Product {
   readonly calls: KernelCall[];
 }
 
-/** Addresses of X and Y, and more memory. */
+/** Addresses of X and Y, and memory for more. */
 export interface IntegerPlaces {
   readonly columns: number;
   readonly layout: 'features' | 'tokens';
   readonly x: number;
   readonly y: number;
-  alloc(bytes: number): number;
-  put(packed: { data: Uint8Array }): number;
+  readonly memory: Blocks;
 }
 
 interface Options {
@@ -61,13 +61,13 @@ export function integerProduct(isa: Isa, w: SparseMatrix, at: IntegerPlaces, opt
   const { format } = chooseInt8(isa, kind, weights.weights, rows, cols, columns, lanes);
   if (format === 'window') {
     const packed = packSpmvInt8(weights, rows, cols, bias, 1);
-    const scratch = at.alloc(spmvScratch(packed, columns));
-    const calls = spmvCalls(packed, at.put(packed), { x, y, tokens: columns, scratch, min, max, input });
+    const scratch = at.memory.alloc(spmvScratch(packed, columns));
+    const calls = spmvCalls(packed, at.memory.put(packed), { x, y, tokens: columns, scratch, min, max, input });
     return { kernel: packed.kernel, format, weightBytes: packed.bytes, calls };
   }
   const packed = packInt8(weights, rows, cols, { format, activations: kind, input, bias });
   const need = int8Scratch(packed, columns);
-  const scratch = at.alloc(need.panels + need.lanes + need.sums);
+  const scratch = at.memory.alloc(need.panels + need.lanes + need.sums);
   const io =
     at.layout === 'features'
       ? {
@@ -75,6 +75,6 @@ export function integerProduct(isa: Isa, w: SparseMatrix, at: IntegerPlaces, opt
           ...{ into: 'f32' as const, y, yChannelStride: 4 * columns, yPanelStride: 64 },
         }
       : { x, xTokenStride: 4 * cols, into: 'tokens' as const, y, yTokenStride: 4 * rows };
-  const calls = int8Calls(packed, at.put(packed), { ...io, columns, scratch, min, max });
+  const calls = int8Calls(packed, at.memory.put(packed), { ...io, columns, scratch, min, max });
   return { kernel: packed.kernel, format, weightBytes: packed.bytes, calls };
 }

@@ -1,8 +1,9 @@
 /** Products with sparse matrices for people who bring their own graph. */
-import { ArgumentRangeError, DisposedError } from '../errors.ts';
+import { ArgumentRangeError } from '../errors.ts';
 import { checkApart, checkArray, kept } from './arguments.ts';
 import { type Operand, readOperand } from './composite.ts';
-import { type Activations, type OperatorHost, Products, readTask } from './products.ts';
+import { Operator, type OperatorHost } from './operator.ts';
+import { type Activations, Products, readTask } from './products.ts';
 
 export { AdaptedOperator } from './adapted.ts';
 export { SddmmOperator, sddmm } from './sddmm.ts';
@@ -37,7 +38,7 @@ export interface PrepareOptions extends SpmmOptions {
 }
 
 /** Y = clamp(W X + bias) for one W and one number of columns, with its memory: packed once, run many times. */
-export class SpmmOperator {
+export class SpmmOperator extends Operator {
   readonly rows: number;
   readonly cols: number;
   readonly columns: number;
@@ -47,53 +48,44 @@ export class SpmmOperator {
   readonly format: string;
   /** Bytes of packed weights. */
   readonly weightBytes: number;
-  private readonly host: OperatorHost;
   private readonly products: Products;
   private readonly x: number;
   private readonly y: number;
   private readonly work: () => void;
-  private disposed = false;
 
   /** @internal Made by Engine.prepare. */
   constructor(host: OperatorHost, w: Operand, options: PrepareOptions) {
+    super(host);
     const task = readTask(host, w, options);
     const { rows, cols } = task.w;
     const { columns } = task;
-    this.host = host;
     this.rows = rows;
     this.cols = cols;
     this.columns = columns;
     this.layout = task.layout;
-    this.products = new Products(host, task);
+    this.products = new Products(host, this.memory, columns);
     try {
-      this.x = this.products.alloc(4 * cols * columns);
-      this.y = this.products.alloc(4 * rows * columns);
+      this.x = this.memory.alloc(4 * cols * columns);
+      this.y = this.memory.alloc(4 * rows * columns);
       const plan = this.products.plan(task, this.x, this.y);
       this.kernel = plan.kernel;
       this.format = plan.format;
       this.weightBytes = plan.weightBytes;
       this.work = host.bind([...plan.product, ...plan.finish]);
     } catch (error) {
-      this.products.release();
+      this.memory.release();
       throw error;
     }
   }
 
-  /** Bytes of the engine's memory that the operator holds: weights, X, Y and scratch; 0 once disposed. */
-  get bytes(): number {
-    return this.products.bytes;
-  }
-
   /** Where run() puts X. A view of the engine's memory: valid until that grows, which any allocation may do. */
   get input(): Float32Array {
-    this.check();
-    return this.host.arena.view('float32', this.x, this.cols * this.columns);
+    return this.view(this.x, this.cols * this.columns);
   }
 
   /** What the last run made. A view of the engine's memory: valid until that grows, which any allocation may do. */
   get output(): Float32Array {
-    this.check();
-    return this.host.arena.view('float32', this.y, this.rows * this.columns);
+    return this.view(this.y, this.rows * this.columns);
   }
 
   /** Multiplies what `input` holds; the result is in `output`. Nothing is copied. */
@@ -119,22 +111,6 @@ export class SpmmOperator {
     if (!out) return this.output.slice();
     out.set(this.output);
     return out;
-  }
-
-  /** Frees the memory. Calling it twice does no harm. */
-  dispose(): void {
-    if (this.disposed) return;
-    this.disposed = true;
-    this.products.release();
-  }
-
-  [Symbol.dispose](): void {
-    this.dispose();
-  }
-
-  private check(): void {
-    if (this.disposed) throw new DisposedError('the operator');
-    this.host.check();
   }
 }
 

@@ -1,16 +1,13 @@
 /** Packs weights and plans products, with their memory: what operators are made of. */
 import { ArgumentRangeError } from '../errors.ts';
 import type { KernelCall } from '../kernel/call.ts';
-import type { Calibrated } from '../kernel/cost.ts';
 import { gemvCalls } from '../kernel/dense.ts';
 import { chooseFew, FEW_TOKENS } from '../kernel/few.ts';
-import type { Kernels } from '../kernel/instance.ts';
 import { packPanelsCalls, packTokensCalls, unpackTokensCalls } from '../kernel/layout.ts';
 import { chooseFormat } from '../kernel/select.ts';
 import { type SpmmIo, spmmCalls } from '../kernel/spmm.ts';
 import { spmvCalls, spmvScratch } from '../kernel/spmv.ts';
 import { SPMM } from '../kernel/tiles.ts';
-import type { Arena } from '../memory/arena.ts';
 import { packGemv } from '../pack/dense.ts';
 import { type PackedSpmm, packSpmm } from '../pack/spmm.ts';
 import { packSpmv, packSpmvHalf } from '../pack/spmv.ts';
@@ -19,19 +16,10 @@ import { checkArray, kept } from './arguments.ts';
 import { Composite, type Operand, readOperand } from './composite.ts';
 import { integerProduct, integersOf, type Product } from './integers.ts';
 import { partsOf, SparseMatrix } from './matrix.ts';
+import type { Blocks, OperatorHost } from './operator.ts';
 import type { PrepareOptions } from './operators.ts';
 import type { DenseMatrix } from './types.ts';
 import { finiteHalves } from './values.ts';
-
-/** What operators need of an engine. */
-export interface OperatorHost {
-  readonly info: Calibrated['info'] & { readonly deterministic: boolean };
-  readonly arena: Arena;
-  readonly kernels: Kernels;
-  bind(calls: readonly KernelCall[]): () => void;
-  guard<T>(run: () => T): T;
-  check(): void;
-}
 
 export interface Limits {
   readonly min: number;
@@ -75,7 +63,6 @@ export type Activations = 'float32' | 'int8' | 'uint7';
 
 /** @throws ArgumentTypeError, ArgumentRangeError */
 export function readTask(host: OperatorHost, w: Operand, options: PrepareOptions): Task {
-  host.check();
   w = readOperand(w, 'w');
   if ('data' in w) w = { ...w, data: kept(host.arena, w.data) };
   const { columns, layout = 'features', min = -Infinity, max = Infinity, activations = 'float32' } = options ?? {};
@@ -85,42 +72,16 @@ export function readTask(host: OperatorHost, w: Operand, options: PrepareOptions
   return { w, bias, columns, layout, min, max, activations };
 }
 
-/** Memory for one product and what belongs to it. Whoever makes it releases it, also when planning throws. */
+/** Plans products of so many columns in an operator's memory. */
 export class Products {
   private readonly host: OperatorHost;
+  private readonly memory: Blocks;
   private readonly columns: number;
-  private readonly blocks = new Map<number, number>();
 
-  constructor(host: OperatorHost, { columns }: Pick<Task, 'columns'>) {
+  constructor(host: OperatorHost, memory: Blocks, columns: number) {
     this.host = host;
+    this.memory = memory;
     this.columns = columns;
-  }
-
-  /** Bytes held. */
-  get bytes(): number {
-    let sum = 0;
-    for (const bytes of this.blocks.values()) sum += bytes;
-    return sum;
-  }
-
-  alloc(bytes: number): number {
-    const at = this.host.arena.alloc(bytes);
-    this.blocks.set(at, bytes);
-    return at;
-  }
-
-  /** Frees one block, or all. */
-  release(at?: number): void {
-    for (const block of at === undefined ? [...this.blocks.keys()] : [at]) {
-      this.host.arena.release(block);
-      this.blocks.delete(block);
-    }
-  }
-
-  private put({ data }: { data: Uint8Array }): number {
-    const at = this.alloc(data.length);
-    this.host.arena.view('uint8', at, data.length).set(data);
-    return at;
   }
 
   /** Y = clamp(W X + bias) for X at x and Y at y, in the layout of the task. */
@@ -129,7 +90,7 @@ export class Products {
     const { rows, cols } = w;
     const limits = { min, max };
     if (activations !== 'float32') {
-      const places = { columns, layout, x, y, alloc: this.alloc.bind(this), put: this.put.bind(this) };
+      const places = { columns, layout, x, y, memory: this.memory };
       const options = { ...limits, bias, activations };
       const { calls, ...facts } = integerProduct(this.host.info.isa, w as SparseMatrix, places, options);
       return { ...facts, product: calls, finish: [] };
@@ -172,7 +133,7 @@ export class Products {
     if (format === 'panels') return undefined;
     if (format === 'dense') {
       const packed = packGemv(dense, rows, cols, bias);
-      const calls = gemvCalls(packed, this.put(packed), { x, y, tokens, ...limits });
+      const calls = gemvCalls(packed, this.memory.put(packed), { x, y, tokens, ...limits });
       return { kernel: 'f32_dense_gemv', format, weightBytes: packed.bytes, calls };
     }
     const pack = () => {
@@ -180,15 +141,15 @@ export class Products {
       return half ? packSpmvHalf(halves!(), rows, cols, bias) : packSpmv(dense, rows, cols, format, bias);
     };
     const packed = pack();
-    const scratch = this.alloc(spmvScratch(packed, tokens));
-    const calls = spmvCalls(packed, this.put(packed), { x, y, tokens, scratch, ...limits });
+    const scratch = this.memory.alloc(spmvScratch(packed, tokens));
+    const calls = spmvCalls(packed, this.memory.put(packed), { x, y, tokens, scratch, ...limits });
     return { kernel: packed.kernel, format: packed.format, weightBytes: packed.bytes, calls };
   }
 
   /** Panels of so many channels. */
   panels(channels: number): { x: number; xPanelStride: number } {
     const xPanelStride = 4 * LANES * channels + 64;
-    return { x: this.alloc(Math.ceil(this.columns / LANES) * xPanelStride), xPanelStride };
+    return { x: this.memory.alloc(Math.ceil(this.columns / LANES) * xPanelStride), xPanelStride };
   }
 
   /** Y = clamp(W X + bias), or Y = clamp(Y + W X), from panels. */
@@ -245,7 +206,7 @@ export class Products {
   pack(dense: Float32Array, rows: number, cols: number, columns: number, bias?: Float32Array): Placed {
     const { variant } = chooseFormat(this.host, 'all', dense, rows, cols, columns);
     const packed = packSpmm(dense, rows, cols, SPMM.find((v) => v.name === variant)!, bias);
-    return { packed, at: this.put(packed) };
+    return { packed, at: this.memory.put(packed) };
   }
 }
 

@@ -1,14 +1,13 @@
 /** Sampled dense-dense products. */
-import { ArgumentRangeError, ArgumentTypeError, DisposedError } from '../errors.ts';
+import { ArgumentRangeError, ArgumentTypeError } from '../errors.ts';
 import { sddmmCalls } from '../kernel/sddmm.ts';
 import { packPattern } from '../pack/sddmm.ts';
 import { checkApart, checkArray, kept, overlap } from './arguments.ts';
-import { Blocks } from './blocks.ts';
 import { Bsr } from './bsr.ts';
 import { Csr } from './csr.ts';
 import { fromParts, partsOf, type SparseMatrix } from './matrix.ts';
+import { Operator, type OperatorHost } from './operator.ts';
 import type { Pattern } from './pattern.ts';
-import type { OperatorHost } from './products.ts';
 
 export interface SddmmOptions {
   /** Numbers in a row of A, and of B. */
@@ -21,25 +20,22 @@ export interface SddmmOptions {
  * Y = scale (A B^T) at the places of one pattern, with its memory: packed once, run many times. The places are those that the
  * pattern stores where its format is csr or bsr, else those of its nonzeros.
  */
-export class SddmmOperator {
+export class SddmmOperator extends Operator {
   readonly rows: number;
   readonly cols: number;
   readonly d: number;
   /** Places, and values in `output`. */
   readonly entries: number;
   readonly kernel = 'f32_csr_sddmm';
-  private readonly host: OperatorHost;
-  private readonly memory: Blocks;
   private readonly places: Csr | Bsr;
   /** Where each entry is stored in `places`; undefined: in this order. */
   private readonly slots: Uint32Array | undefined;
   private readonly at: { a: number; b: number; y: number };
   private readonly work: () => void;
-  private disposed = false;
 
   /** @internal Made by Engine.prepareSddmm. */
   constructor(host: OperatorHost, pattern: SparseMatrix, options: SddmmOptions) {
-    host.check();
+    super(host);
     const given = partsOf(pattern, 'pattern').pattern;
     if (typeof options !== 'object' || options === null) throw new ArgumentTypeError('options', 'an object', options);
     const { d, scale = 1 } = options;
@@ -48,16 +44,14 @@ export class SddmmOperator {
     const places = given instanceof Csr || given instanceof Bsr ? given : Csr.from(pattern.toCSR());
     const { pointers, columns, slots } = rowLists(places);
     const packed = packPattern(pointers, columns);
-    this.host = host;
     this.rows = given.rows;
     this.cols = given.cols;
     this.d = d;
     this.entries = packed.entries;
     this.places = places;
     this.slots = slots;
-    this.memory = new Blocks(host.arena);
     try {
-      const at = this.memory.put(packed.data);
+      const at = this.memory.put(packed);
       const alloc = (numbers: number) => this.memory.alloc(4 * numbers);
       this.at = { a: alloc(this.rows * d), b: alloc(this.cols * d), y: alloc(packed.entries) };
       this.work = host.bind(sddmmCalls(packed, at, { ...this.at, d, scale }));
@@ -65,11 +59,6 @@ export class SddmmOperator {
       this.memory.release();
       throw error;
     }
-  }
-
-  /** Bytes of the engine's memory that the operator holds: the pattern, A, B and the output; 0 once disposed. */
-  get bytes(): number {
-    return this.memory.bytes;
   }
 
   /** Where run() puts A, [rows][d]. A view of the engine's memory: valid until that grows, which any allocation may do. */
@@ -131,27 +120,6 @@ export class SddmmOperator {
       values[slot] = y[e];
     });
     return fromParts(places, { type: 'float32', data: values });
-  }
-
-  /** Frees the memory. Calling it twice does no harm. */
-  dispose(): void {
-    if (this.disposed) return;
-    this.disposed = true;
-    this.memory.release();
-  }
-
-  [Symbol.dispose](): void {
-    this.dispose();
-  }
-
-  private check(): void {
-    if (this.disposed) throw new DisposedError('the operator');
-    this.host.check();
-  }
-
-  private view(at: number, length: number): Float32Array {
-    this.check();
-    return this.host.arena.view('float32', at, length);
   }
 }
 
