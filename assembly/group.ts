@@ -12,8 +12,7 @@
 //   made at the store, gained 10 % at 3 records a row.
 // - The end of a list inside a quad is an offset of 0, seen by the branches that stand there anyway: against a loop for the rest
 //   7 % at 3 records a row, 2 over all shapes (Node 20). The fused additions of 24x2 mind the test more than the loop: a rest there.
-// - V8 11.3 and 13.6 emit multiplication, addition, multiplication, …; two of each in turn are 5-10 % faster on Zen 4 (dense
-//   46 -> 49 GFLOP/s on simd128), but Binaryen undoes that order here, and V8 11.3 undoes any.
+// - The order of multiplications and additions is set in scripts/pair-products.mjs, after Binaryen, which would undo it.
 // - Lost: 20 lanes (spill, or no gain), prefetched columns in chunks that keep Y in the second-level cache.
 import { clamp, madd } from './isa';
 import { N0, N1, N2, N3, N4, get, limitsOf, put } from './tile';
