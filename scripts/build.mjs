@@ -51,26 +51,26 @@ const assets = (host) => ({
 });
 
 /** The entry, and the chunks fetched on demand. */
-const ENTRIES = /src\/(index|graph\/prepare|sparse\/(operators|merged)|threads\/start|onnx\/index|ops\/rare)\.ts$/;
+const ENTRIES =
+  /src\/(index|graph\/prepare|sparse\/(operators|merged)|threads\/start|onnx\/index|ops\/(more|rare))\.ts$/;
+/** Those that prepare products or compute on the host. */
+const PRODUCTS = /src\/(graph\/prepare|sparse\/operators|ops\/(more|rare))\.ts$/;
+const ALL_NEED = ['index', 'graph/ir', 'ops/attrs', 'kernel/conv', 'kernel/depthwise'];
+const PRODUCTS_NEED = [
+  ...['kernel/dense', 'kernel/few', 'kernel/layout', 'kernel/pointwise', 'kernel/select', 'kernel/spmm', 'kernel/spmv'],
+  ...['pack/dense', 'ops/batchnorm', 'ops/broadcast', 'ops/centred', 'ops/exact', 'ops/softmax'],
+];
 /**
- * Every one needs the core; saying so keeps the core one file: esbuild would cut it into one for each set of chunks
- * that share a module, and a module's file costs Node 0.7 ms and a browser a request.
+ * esbuild cuts modules that chunks share into a file for each set of chunks, and a file costs Node 0.7 ms and a browser a
+ * request. Where every chunk says that it needs the core, and some that they need what products need, two files are left.
  */
-const core = {
-  name: 'core',
+const chunks = {
+  name: 'chunks',
   setup(b) {
-    const src = join(process.cwd(), 'src');
-    // Small modules that two chunks share go to the core.
-    const shared = [
-      'index.ts',
-      'graph/ir.ts',
-      'ops/softmax.ts',
-      'ops/centred.ts',
-      'kernel/conv.ts',
-      'kernel/depthwise.ts',
-    ].map((f) => join(src, f));
+    const imports = (names) =>
+      names.map((f) => `import ${JSON.stringify(join(process.cwd(), 'src', `${f}.ts`))};\n`).join('');
     b.onLoad({ filter: ENTRIES }, ({ path }) => ({
-      contents: shared.map((f) => `import ${JSON.stringify(f)};`).join('\n') + readFileSync(path, 'utf8'),
+      contents: imports(PRODUCTS.test(path) ? [...ALL_NEED, ...PRODUCTS_NEED] : ALL_NEED) + readFileSync(path, 'utf8'),
       loader: 'ts',
     }));
     // Kept although nothing of them is named there: the package says its modules have no side effects.
@@ -95,7 +95,7 @@ const bundle = (host, entryPoints, extra = {}) =>
     keepNames: false,
     legalComments: 'none',
     chunkNames: `chunks/${host}-[name]-[hash]`,
-    plugins: [assets(host), ...(extra.splitting === false ? [] : [core])],
+    plugins: [assets(host), ...(extra.splitting === false ? [] : [chunks])],
     ...extra,
   });
 

@@ -16,14 +16,17 @@ export { Plans } from './plans.ts';
 /** This module, and the operators that the graph at hand needs. */
 export type Prepare = typeof import('./prepare.ts') & { readonly ops: OpTable };
 
-const isCommon = ({ nodes }: Graph): boolean =>
+/** Whether a table holds every operator of a graph, its branches included. */
+const covers = (ops: OpTable, { nodes }: Graph): boolean =>
   nodes.every(
     ({ op, attrs }) =>
-      (op === 'If' || Object.hasOwn(COMMON, op)) &&
-      Object.values(attrs).every((attr) => typeof attr !== 'object' || !('nodes' in attr) || isCommon(attr)),
+      (op === 'If' || Object.hasOwn(ops, op)) &&
+      Object.values(attrs).every((attr) => typeof attr !== 'object' || !('nodes' in attr) || covers(ops, attr)),
   );
 
 /** Every operator a graph needs, if it is known at all. */
 export async function opsFor(graph: Graph): Promise<OpTable> {
-  return isCommon(graph) ? COMMON : { ...COMMON, ...(await import('../ops/rare.ts')).RARE };
+  if (covers(COMMON, graph)) return COMMON;
+  const more = { ...COMMON, ...(await import('../ops/more.ts')).MORE };
+  return covers(more, graph) ? more : { ...more, ...(await import('../ops/rare.ts')).RARE };
 }

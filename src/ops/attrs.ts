@@ -87,3 +87,14 @@ export function sameType(node: Node, inputs: readonly ({ readonly type: DType } 
 
 /** Whether the node lists output `i`, be it as left out. Output 0 always is. */
 export const wants = (node: Node, i: number): boolean => i < Math.max(1, node.outputs.length);
+
+/** The value of input `i`, or undefined where it is left out. */
+export const optional = <T>(inputs: readonly unknown[], need: (i: number) => T, i: number): T | undefined =>
+  inputs[i] ? need(i) : undefined;
+
+/** Axes counted from the front. @throws ModelFormatError when one is out of range or there twice */
+export function axesOf(node: Node, axes: readonly number[], rank: number): number[] {
+  const out = axes.map((a) => axisOf(a, rank, node));
+  if (new Set(out).size < out.length) throw bad(node, `axes [${axes}] name one twice`);
+  return out;
+}

@@ -87,3 +87,7 @@ export const copy = (out: Tensor, from: Tensor): void => (out.data as Uint8Array
 /** Where each element of `out` finds its counterpart in a broadcast `from`. */
 export const spread = (node: Node, from: TensorType, out: TensorType): Uint32Array =>
   offsets(out.dims, broadcastStrides(node, from.dims, out.dims));
+
+/** NaN wins. */
+export const max = (a: Value, b: Value) => (a > b || Number.isNaN(a) ? a : b);
+export const min = (a: Value, b: Value) => (a < b || Number.isNaN(a) ? a : b);

@@ -1,13 +1,11 @@
-/** The operators of most networks. */
+/** The operators of classifiers: what a graph of nothing else needs. */
+import { batchnorm } from './batchnorm.ts';
 import { casts } from './cast.ts';
 import { conv } from './conv.ts';
 import { elementwise } from './elementwise.ts';
-import { gathers } from './gather.ts';
+import { integers } from './integers.ts';
 import { linalg } from './linalg.ts';
-import { moves } from './move.ts';
-import { norms } from './norm.ts';
 import { pools } from './pool.ts';
-import { reductions } from './reduce.ts';
 import { shapes } from './shape.ts';
 import { softmaxes } from './softmax.ts';
 import type { OpTable } from './types.ts';
@@ -16,12 +14,10 @@ export const COMMON: OpTable = {
   ...elementwise,
   ...casts,
   ...shapes,
-  ...moves,
-  ...gathers,
-  ...reductions,
   ...conv,
   ...pools,
-  ...norms,
+  ...batchnorm,
   ...softmaxes,
   ...linalg,
+  ...integers,
 };

@@ -1,9 +1,8 @@
-/** Convolutions over one to three spatial dimensions: plain, transposed, integer, and quantized. */
+/** Convolutions over one to three spatial dimensions, plain and transposed. */
 import type { Node } from '../graph/ir.ts';
 import type { Tensor, TensorType } from '../tensor.ts';
 import { arg, bad, int, only, sameType } from './attrs.ts';
-import { BYTES, centred, requantize, spread } from './centred.ts';
-import { doubles, FLOATS, numbers, store, target } from './half.ts';
+import { doubles, FLOATS, store, target } from './half.ts';
 import { kernelShape, spatialOf, three, transposedWindow, type Window, window, window3 } from './spatial.ts';
 import { axpy, product } from './strided.ts';
 import type { Known, OpDef, OpTable } from './types.ts';
@@ -47,7 +46,7 @@ export function convolution(
  * Computes every output plane in f64 and hands it over: `emit(plane, m, start)` with m the output channel and `start`
  * where it lies in the output. One plane is reused for all.
  */
-function convolve(
+export function convolve(
   node: Node,
   xt: Tensor,
   wt: Tensor,
@@ -110,7 +109,7 @@ function convolve(
   }
 }
 
-const typed = (type: TensorType['type'], node: Node, x: Known, w: Known, bias?: Known): TensorType[] => [
+export const typed = (type: TensorType['type'], node: Node, x: Known, w: Known, bias?: Known): TensorType[] => [
   { type, dims: convolution(node, x.dims, w.dims, bias?.dims).dims },
 ];
 
@@ -135,40 +134,4 @@ const real: OpDef = {
 export const conv: OpTable = {
   Conv: real,
   ConvTranspose: real,
-  ConvInteger: {
-    infer(node, inputs) {
-      const x = arg(node, inputs, 0);
-      const w = arg(node, inputs, 1);
-      only(node, x.type, BYTES);
-      only(node, w.type, BYTES);
-      return typed('int32', node, x, w);
-    },
-    eval(node, [x, w, xZero, wZero], [y]) {
-      convolve(node, x!, w!, centred(node, x!, xZero, 1), centred(node, w!, wZero, 0), (plane, _, start) =>
-        (y.data as Int32Array).set(plane, start),
-      );
-    },
-  },
-  /** x, x_scale, x_zero_point, w, w_scale, w_zero_point, y_scale, y_zero_point, bias (int32, in units of xs·ws) */
-  QLinearConv: {
-    infer(node, inputs) {
-      const [x, , , w, , , , y] = Array.from({ length: 8 }, (_, i) => arg(node, inputs, i));
-      only(node, x.type, BYTES);
-      only(node, w.type, BYTES);
-      only(node, y.type, BYTES);
-      return typed(y.type, node, x, w, inputs[8]);
-    },
-    eval(node, [x, xs, xz, w, ws, wz, ys, yz, bias], [y]) {
-      const b = bias && doubles(bias);
-      const [xScale] = doubles(xs!);
-      const [yScale] = doubles(ys!);
-      const wScale = spread(node, ws!, [w!.dims[0]], 0);
-      const [zero] = numbers(yz!);
-      const put = requantize(y);
-      convolve(node, x!, w!, centred(node, x!, xz, 1), centred(node, w!, wz, 0), (plane, m, start) => {
-        const factor = (xScale * wScale[m]) / yScale;
-        for (let i = 0; i < plane.length; i++) put(start + i, (plane[i] + (b ? b[m] : 0)) * factor, zero);
-      });
-    },
-  },
 };

@@ -2,7 +2,7 @@
 import type { Node } from '../graph/ir.ts';
 import type { DType, Tensor, TensorType } from '../tensor.ts';
 import { arg, bad, float, int, only, str } from './attrs.ts';
-import { as, broadcastDims, fill, isBig, scalarFor, spread, type Value, values } from './broadcast.ts';
+import { as, broadcastDims, fill, isBig, max, min, scalarFor, spread, type Value, values } from './broadcast.ts';
 import { FLOATS, rangeOf, roundEven } from './half.ts';
 import type { OpDef, OpTable } from './types.ts';
 
@@ -101,9 +101,6 @@ const WITH: Record<string, [Record<string, number>, (a: number, b: number) => Un
 };
 
 const sum = (all: number[]) => all.reduce((a, b) => a + b);
-/** NaN wins. */
-export const max = (a: Value, b: Value) => (a > b || Number.isNaN(a) ? a : b);
-export const min = (a: Value, b: Value) => (a < b || Number.isNaN(a) ? a : b);
 
 /** The remainder with the divisor's sign, or the dividend's (C's fmod). */
 const mod: Make = (node, t) => {

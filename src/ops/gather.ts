@@ -2,8 +2,7 @@
 import type { Node } from '../graph/ir.ts';
 import type { Tensor, TensorType } from '../tensor.ts';
 import { arg, bad, int, str } from './attrs.ts';
-import { fill, list, offsets, stridesOf, take, type Value, values } from './broadcast.ts';
-import { max, min } from './elementwise.ts';
+import { fill, list, max, min, offsets, stridesOf, take, type Value, values } from './broadcast.ts';
 import { axisAttr, type Dims, like, lookup, resized } from './move.ts';
 import { lines, product } from './strided.ts';
 import type { OpDef, OpTable } from './types.ts';

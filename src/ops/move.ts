@@ -1,9 +1,8 @@
 /** Operators that move elements to places the shapes decide. */
 import type { Node } from '../graph/ir.ts';
 import type { Tensor } from '../tensor.ts';
-import { arg, axisOf, bad, int, ints, str } from './attrs.ts';
+import { arg, axesOf, axisOf, bad, int, ints, optional, str } from './attrs.ts';
 import { as, fill, list, offsets, scalarFor, stridesOf, take, values } from './broadcast.ts';
-import { axesOf, optional } from './shape.ts';
 import { lines } from './strided.ts';
 import type { Known, OpDef, OpTable } from './types.ts';
 

@@ -1,11 +1,9 @@
 /** Reductions along axes, and ArgMax and ArgMin. Floats are accumulated in f64, integers exactly. */
 import type { Node } from '../graph/ir.ts';
 import type { DType, TensorType } from '../tensor.ts';
-import { arg, axisOf, int, only } from './attrs.ts';
-import { as, fill, list, offsets, stridesOf, type Value, values } from './broadcast.ts';
-import { max, min } from './elementwise.ts';
+import { arg, axesOf, axisOf, int, only, optional } from './attrs.ts';
+import { as, fill, list, max, min, offsets, stridesOf, type Value, values } from './broadcast.ts';
 import { FLOATS, rangeOf } from './half.ts';
-import { axesOf, optional } from './shape.ts';
 import type { OpDef, OpTable } from './types.ts';
 
 const INTEGERS: readonly DType[] = ['int32', 'int64', 'uint32', 'uint64', 'int8', 'uint8'];

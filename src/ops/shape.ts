@@ -1,7 +1,7 @@
 /** Operators about shapes: they read dimensions, or give the same elements another shape. */
 import type { Node } from '../graph/ir.ts';
 import { ARRAYS, type DType, Tensor, type TensorType } from '../tensor.ts';
-import { arg, axisOf, bad, has, int, refuse, str } from './attrs.ts';
+import { arg, axesOf, axisOf, bad, has, int, optional, refuse, str } from './attrs.ts';
 import { as, broadcastDims, copy, fill, list, scalarFor, spread, take, values } from './broadcast.ts';
 import { product } from './strided.ts';
 import type { Known, OpDef, OpTable } from './types.ts';
@@ -19,17 +19,6 @@ const reshaping = (dimsOf: (node: Node, dims: readonly number[], inputs: Inputs,
   },
   eval: (_node, [x], [out]) => copy(out, x!),
 });
-
-/** The value of input `i`, or undefined where it is left out. */
-export const optional = (inputs: Inputs, need: Need, i: number): Tensor | undefined =>
-  inputs[i] ? need(i) : undefined;
-
-/** Axes counted from the front. @throws ModelFormatError when one is out of range or there twice */
-export function axesOf(node: Node, axes: readonly number[], rank: number): number[] {
-  const out = axes.map((a) => axisOf(a, rank, node));
-  if (new Set(out).size < out.length) throw bad(node, `axes [${axes}] name one twice`);
-  return out;
-}
 
 const i64 = (dims: readonly number[]): TensorType => ({ type: 'int64', dims });
 

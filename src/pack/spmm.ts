@@ -110,6 +110,11 @@ function listInputs(
   out: Uint16Array,
   at: number,
 ): number {
+  // A new model's weights are packed by code that no compiler has seen yet: the shortest way through it counts.
+  if (channels === 1) {
+    for (let k = k0, from = row * cols + k0; k < k1; k++, from++) if (w[from] !== 0) out[at++] = k - k0;
+    return at;
+  }
   for (let k = k0; k < k1; k++) {
     for (let c = 0, from = row * cols + k; c < channels; c++, from += cols) {
       if (w[from] !== 0) {
@@ -132,6 +137,20 @@ function* runs(rows: number, channels: number): Generator<{ row: number; rows: n
   }
 }
 
+/** How often each set of nonzeros (bit j: row j) occurs in the columns of four rows at a time, from `from` to `to`. */
+function setsOf(weights: Float32Array, cols: number, from: number, to: number): Uint32Array {
+  const times = new Uint32Array(16);
+  for (let r = from; r < to; r += 4) {
+    const last = Math.min(r + 4, to) * cols;
+    for (let at = r * cols, end = at + cols; at < end; at++) {
+      let set = 0;
+      for (let w = at, bit = 1; w < last; w += cols, bit <<= 1) if (weights[w] !== 0) set |= bit;
+      times[set]++;
+    }
+  }
+  return times;
+}
+
 /**
  * What each sparse format would store.
  * @param weights [rows][cols]
@@ -139,23 +158,23 @@ function* runs(rows: number, channels: number): Generator<{ row: number; rows: n
 export function countSpmm(weights: Float32Array, rows: number, cols: number): SpmmCounts {
   check(weights, rows, cols);
   const n = { csr: 0, group2: 0, group4: 0, stored4: 0, stored2: 0 };
-  for (let r = 0; r < rows; r += 4) {
-    const left = Math.min(4, rows - r);
-    for (let k = 0; k < cols; k++) {
-      const at = r * cols + k;
-      const a = Number(weights[at] !== 0);
-      const b = Number(left > 1 && weights[at + cols] !== 0);
-      const c = Number(left > 2 && weights[at + 2 * cols] !== 0);
-      const d = Number(left > 3 && weights[at + 3 * cols] !== 0);
+  const rest = rows % 4;
+  for (const [from, to] of [
+    [0, rows - rest],
+    [rows - rest, rows],
+  ]) {
+    const left = Math.min(4, to - from);
+    setsOf(weights, cols, from, to).forEach((times, set) => {
+      const [a, b, c, d] = [set & 1, (set >> 1) & 1, (set >> 2) & 1, set >> 3];
       const ab = a | b;
       const cd = c | d;
-      n.csr += a + b + c + d;
-      n.group2 += ab + cd;
-      n.stored2 += left & 1 ? (left === 1 ? ab : 2 * ab + cd) : 2 * (ab + cd);
+      n.csr += times * (a + b + c + d);
+      n.group2 += times * (ab + cd);
+      n.stored2 += times * (left & 1 ? (left === 1 ? ab : 2 * ab + cd) : 2 * (ab + cd));
       // Three rows left over are a group of 2 and one of 1.
-      n.group4 += left === 4 ? ab | cd : ab + cd;
-      n.stored4 += left === 4 ? 4 * (ab | cd) : left === 1 ? ab : 2 * ab + cd;
-    }
+      n.group4 += times * (left === 4 ? ab | cd : ab + cd);
+      n.stored4 += times * (left === 4 ? 4 * (ab | cd) : left === 1 ? ab : 2 * ab + cd);
+    });
   }
   return {
     rows,
@@ -228,6 +247,8 @@ export function packSpmm(
   const u32 = new Uint32Array(data.buffer);
   const u16 = new Uint16Array(data.buffer);
   const f32 = new Float32Array(data.buffer);
+  const codes = new Uint16Array(Math.min(block, cols));
+  for (let k = 0; k < codes.length; k++) codes[k] = offset(k) + 1;
   const segments: SpmmSegment[] = [];
   let stored = 0;
   let nonzeros = 0;
@@ -238,24 +259,24 @@ export function packSpmm(
     const from = at * 4;
     for (let r = row; r < row + count; r += c) {
       const n = counts[group++];
-      const inputAt = format === 'dense' ? (i: number) => i : (i: number) => listed[found + i];
-      const put = (k: number) => {
-        for (let j = 0; j < c; j++) {
-          const w = weights[(r + j) * cols + k0 + k];
-          if (w !== 0) nonzeros++;
-          f32[at++] = w === 0 ? 0 : w; // no -0
-        }
-      };
       stored += c * n;
       const head = 4 + 4 * c;
       u32[at++] = all ? n * 4 * c : ((head + listBytes(n, c)) << 16) | (head + listBytes(n & ~3, c));
       for (let j = 0; j < c; j++) f32[at++] = bias ? bias[r + j] : 0;
-      for (let i = 0; i < n; i++) {
-        if (!all && i % 4 === 0) {
-          for (let j = 0; j < 4 && i + j < n; j++) u16[2 * at + j] = offset(inputAt(i + j)) + 1;
-          at += 2;
+      for (let i = 0, quad = 0; i < n; i++) {
+        const k = format === 'dense' ? i : listed[found + i];
+        if (!all) {
+          if ((i & 3) === 0) {
+            quad = 2 * at;
+            at += 2;
+          }
+          u16[quad + (i & 3)] = codes[k];
         }
-        put(inputAt(i));
+        for (let j = 0, w = r * cols + k0 + k; j < c; j++, w += cols, at++) {
+          if (weights[w] === 0) continue; // no -0
+          f32[at] = weights[w];
+          nonzeros++;
+        }
       }
       if (!all && c === 1) at += -n & 3;
       if (format !== 'dense') found += n;
