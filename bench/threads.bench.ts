@@ -2,7 +2,9 @@
  * One thread against more, in one process, on two engines: products of 384 tokens, and MobileNetV1. A round times each engine
  * in turn; rounds in which the kernel let one of our threads wait for a core for more than 5 % of the time (schedstat, Linux)
  * are set aside, since something else ran there. `calm` says how many were not. Without a calm round, or without schedstat, the
- * figures are those of all.
+ * figures are those of all. Two cores of a virtual machine may be one of the host, or one of them may share its caches with
+ * others: `loops 2x` and `reads 2x` are what two threads that share nothing gain at the time, each in the multiply-add loop of
+ * the roofline, or reading 4 MB of its own. 1 means that there is one core to have.
  *
  *   npm run bench -- threads [--threads 2] [--rounds 15] [--ms 20] [--only <part of a case's name>]    without taskset: it needs cores
  */
@@ -10,6 +12,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { Worker } from 'node:worker_threads';
 import { spmmCalls } from '../src/kernel/spmm.ts';
 import { VARIANTS } from '../src/kernel/variants.ts';
 import { packSpmm } from '../src/pack/spmm.ts';
@@ -29,7 +32,9 @@ const only = option('only', '');
 const engines = await Promise.all([1, threads].map((n) => Engine.create({ threads: n })));
 const { info } = engines[1];
 console.log(`Node ${process.versions.node}, ${info.isa}, ${info.threads} threads (${info.threadsWhy})`);
-console.log('case'.padEnd(40) + '1 thread us   more us   median x   best round    calm   median of all');
+console.log(
+  'case'.padEnd(40) + '1 thread us   more us   median x   best round    calm   median of all  loops 2x   reads 2x',
+);
 
 function time(run: () => void, ms: number): number {
   const start = performance.now();
@@ -43,6 +48,43 @@ function time(run: () => void, ms: number): number {
 }
 
 const median = (v: number[]): number => [...v].sort((a, b) => a - b)[v.length >> 1];
+
+/** Two threads that share nothing: each in the multiply-add loop of the roofline, or reading 4 MB of its own again and again. */
+const apart = (() => {
+  const bytes = readFileSync(join('.scratch', 'bench', `roofline.${info.isa}.wasm`));
+  const make = `(bytes) => {
+    const { roofline, read, memory } = new WebAssembly.Instance(new WebAssembly.Module(bytes)).exports;
+    memory.grow(64);
+    new Uint8Array(memory.buffer).fill(1);
+    return [, () => roofline(4000), () => read(0, 4 << 20)];
+  }`;
+  // What the worker does, and how often it has.
+  const on = new Int32Array(new SharedArrayBuffer(8));
+  const script = `
+    const { bytes, on } = require('node:worker_threads').workerData;
+    const works = (${make})(bytes);
+    for (;;) {
+      Atomics.wait(on, 0, 0);
+      for (let what; (what = Atomics.load(on, 0)); on[1]++) works[what]();
+    }`;
+  new Worker(script, { eval: true, workerData: { bytes, on } }).unref();
+  // biome-ignore lint/security/noGlobalEval: the same code in both threads.
+  return { works: eval(make)(bytes) as (() => void)[], on };
+})();
+
+/** What both get done over what one does alone in the time. */
+function gainApart(what: 1 | 2): number {
+  const { works, on } = apart;
+  const alone = time(works[what], 4);
+  Atomics.store(on, 0, what);
+  Atomics.notify(on, 0);
+  time(works[what], 1);
+  const [before, start] = [Atomics.load(on, 1), performance.now()];
+  const beside = time(works[what], 4);
+  const other = ((performance.now() - start) * 1e3) / (Atomics.load(on, 1) - before);
+  Atomics.store(on, 0, 0);
+  return alone / beside + alone / other;
+}
 
 /** Nanoseconds that each thread of the process has waited for a core so far. */
 function waits(): Map<string, number> {
@@ -71,11 +113,12 @@ function sample(run: () => void): { us: number; waited: number } {
 function compare(name: string, [one, more]: readonly (() => void)[]): void {
   if (!name.includes(only)) return;
   for (const run of [one, more]) time(run, 200);
-  const samples: { one: number; more: number; calm: boolean }[] = [];
+  const samples: { one: number; more: number; calm: boolean; apart: number[] }[] = [];
   const calmOf = () => samples.filter((s) => s.calm);
   for (let r = 0; r < 3 * rounds && calmOf().length < rounds; r++) {
     const [first, second] = [sample(one), sample(more)];
-    samples.push({ one: first.us, more: second.us, calm: Math.max(first.waited, second.waited) < 0.05 });
+    const calm = Math.max(first.waited, second.waited) < 0.05;
+    samples.push({ one: first.us, more: second.us, calm, apart: [gainApart(1), gainApart(2)] });
   }
   const calm = calmOf();
   const used = calm.length ? calm : samples;
@@ -96,6 +139,11 @@ function compare(name: string, [one, more]: readonly (() => void)[]): void {
     median(samples.map((s) => s.one / s.more))
       .toFixed(2)
       .padStart(16),
+    ...[0, 1].map((i) =>
+      median(used.map((s) => s.apart[i]))
+        .toFixed(2)
+        .padStart(11),
+    ),
   ];
   console.log(name.padEnd(40) + columns.join(''));
 }
