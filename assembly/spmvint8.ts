@@ -75,6 +75,7 @@ export function i8_window_f32spmv(
 /**
  * Unstructured int8: a step gives each of 8 outputs two products with u8 inputs out of a window of 16. Q is what
  * i8_window_quantize writes, sq bytes a token; Y = clamp(scales (W (Q - zero point)) + bias), exact in i32. k: two masks.
+ * Four steps a round instead of two: 8 % slower in V8 11.3, the same in 13.6.
  */
 export function i8_window_spmv(
   q: usize, sq: usize, y: usize, sy: usize, w: usize, tokens: i32, rows: i32, lists: i32, min: f32, max: f32, k: usize,
