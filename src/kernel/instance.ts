@@ -17,6 +17,13 @@ const show = (bytes: Uint8Array): string => {
 };
 
 /**
+ * Node compiles at once, which takes a millisecond. The promise of WebAssembly.compile keeps no event loop busy, and Node 20 with
+ * nothing else to wait for waits for all background jobs; a compiling one waited for this thread to collect garbage, for ever
+ * (NodePlatform::DrainTasks and CollectionBarrier::AwaitCollectionBackground, seen in two of some fifty starts).
+ */
+const atOnce = typeof process === 'object' && typeof process.versions?.node === 'string';
+
+/**
  * Compiles bytes after a look at them, so that a 404 page reads as one.
  * @throws AssetError when they are not WebAssembly; UnsupportedError where the runtime forbids compiling (edge workers, CSP)
  */
@@ -28,7 +35,7 @@ export async function compile(bytes: BufferSource, from: string): Promise<WebAss
     throw new AssetError(`${from}: expected a WebAssembly module, got ${show(view)}`);
   }
   try {
-    return await WebAssembly.compile(view as BufferSource);
+    return atOnce ? new WebAssembly.Module(view as BufferSource) : await WebAssembly.compile(view as BufferSource);
   } catch (cause) {
     const text = String(cause);
     if (/disallowed|Content Security Policy|unsafe-eval|blocked by|code generation/i.test(text)) {
