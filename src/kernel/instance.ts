@@ -19,7 +19,7 @@ const show = (bytes: Uint8Array): string => {
 /**
  * Node compiles at once, which takes a millisecond. The promise of WebAssembly.compile keeps no event loop busy, and Node 20 with
  * nothing else to wait for waits for all background jobs; a compiling one waited for this thread to collect garbage, for ever
- * (NodePlatform::DrainTasks and CollectionBarrier::AwaitCollectionBackground, seen in two of some fifty starts).
+ * (NodePlatform::DrainTasks and CollectionBarrier::AwaitCollectionBackground).
  */
 const atOnce = typeof process === 'object' && typeof process.versions?.node === 'string';
 
