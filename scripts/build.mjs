@@ -136,5 +136,5 @@ if (!quiet) {
     console.log(`dist/${f}  ${bytes.length} bytes, ${gzipSync(bytes, { level: 9 }).length} gzipped`);
   }
 }
-// Not by an empty event loop: see evaluate.mjs.
+// Not by an empty event loop, in which Node 20 may wait for ever: see atOnce in src/kernel/instance.ts.
 process.exit();

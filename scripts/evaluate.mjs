@@ -20,7 +20,4 @@ await build({
     },
   ],
 });
-// Node 20 with an empty event loop waits for all background jobs, and one that compiles may wait for this thread to collect
-// garbage, for ever (NodePlatform::DrainTasks; one start in twenty on a busy machine). With a timer the loop is never empty.
-setInterval(() => {}, 1000);
 await import(`../${outfile}`);

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { Engine } from '../src/engine.ts';
 import {
   ArgumentTypeError,
@@ -63,6 +63,13 @@ describe('where the module comes from', () => {
     const made = Engine.create({ isa: 'simd128', wasm: source() as never });
     await expect(made).rejects.toThrow(AssetError);
     await expect(Engine.create({ isa: 'simd128', wasm: source() as never })).rejects.toThrow(message as RegExp);
+  });
+  test('Node compiles and instantiates at once: see atOnce in src/kernel/instance.ts', async () => {
+    const later = ['compile', 'instantiate'].map((f) => vi.spyOn(WebAssembly, f as 'compile'));
+    const engines = [await Engine.create(), await Engine.create({ wasm: bytes, isa: 'simd128' })];
+    for (const f of later) expect(f).not.toHaveBeenCalled();
+    for (const engine of engines) engine.dispose();
+    vi.restoreAllMocks();
   });
   test('wrong options are typed errors', async () => {
     await expect(Engine.create({ isa: 'avx' as never })).rejects.toThrow(ArgumentTypeError);

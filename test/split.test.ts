@@ -400,6 +400,27 @@ test('every kernel that can be cut was', () => {
   expect(cuttable()).toEqual(expect.arrayContaining(elementwise));
 });
 
+describe('runs of columns', () => {
+  /** Columns of each chunk of one product; 0.0125 ns a byte of weights and column. */
+  const runs = (bytes: number, columns: number, threads: number): number[] => {
+    const args = [0, 64, 0, 64, 64, columns, 0, bytes, -1, 1, 0];
+    const context = { threads, view: () => new Uint8Array(0), scratch: () => 0 };
+    const [phase] = splitCalls([{ kernel: 'f32_group4_spmm_8x4', args }], context);
+    return phase.map(([call]) => call.args[5]);
+  };
+  test('grow towards those taken first', () => {
+    expect(runs(400_000, 384, 2)).toEqual([16, 16, 48, 48, 128, 128]);
+    expect(runs(400_000, 384, 4)).toEqual([16, 16, 16, 16, 16, 16, 16, 16, 64, 64, 64, 64]);
+  });
+  test('none takes longer than 20 ms, or half a tile more', () => {
+    for (const columns of [16_000, 40_000, 160_000]) {
+      const all = runs(400_000, columns, 2);
+      expect(all.reduce((a, b) => a + b)).toBe(columns);
+      expect(Math.max(...all)).toBeLessThanOrEqual(4000 + 16);
+    }
+  });
+});
+
 test('calls that are not worth it, and weights that are not packed, stay whole', () => {
   const b = new Bench('simd128');
   const view = (at: number, bytes: number) => new Uint8Array(b.memory.buffer, at, bytes);

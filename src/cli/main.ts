@@ -65,8 +65,6 @@ const leave = (code: number): void => {
   process.stdout.write('', () => process.exit(code));
 };
 
-// Nor may the event loop be empty in between, where Node 20 waits for its background jobs in the same way.
-setInterval(() => {}, 1000);
 main().then(leave, (error) => {
   // What the user can mend is said in a line; anything else is ours and shows its stack.
   const known =

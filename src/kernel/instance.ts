@@ -17,9 +17,9 @@ const show = (bytes: Uint8Array): string => {
 };
 
 /**
- * Node compiles at once, which takes a millisecond. The promise of WebAssembly.compile keeps no event loop busy, and Node 20 with
- * nothing else to wait for waits for all background jobs; a compiling one waited for this thread to collect garbage, for ever
- * (NodePlatform::DrainTasks and CollectionBarrier::AwaitCollectionBackground).
+ * Node compiles and instantiates at once, which takes a millisecond. A promise of either keeps no event loop busy, and Node 20 with
+ * nothing else to wait for waits for all background jobs; a compiling one may wait for this thread to collect garbage, for ever
+ * (NodePlatform::DrainTasks and CollectionBarrier::AwaitCollectionBackground; one start in fifteen, with both CPUs busy).
  */
 const atOnce = typeof process === 'object' && typeof process.versions?.node === 'string';
 
@@ -85,7 +85,9 @@ export async function instantiate(module: WebAssembly.Module, shared?: WebAssemb
     throw new AssetError('the WebAssembly module is one for threads: for one thread it is sparsimd.<isa>.wasm');
   }
   const imports: WebAssembly.Imports = shared ? { env: { memory: shared } } : {};
-  const instance = (await WebAssembly.instantiate(module, imports)) as unknown as WebAssembly.Instance;
+  const instance = atOnce
+    ? new WebAssembly.Instance(module, imports)
+    : ((await WebAssembly.instantiate(module, imports)) as unknown as WebAssembly.Instance);
   const {
     memory,
     abi_version: abi,

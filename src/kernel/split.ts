@@ -64,14 +64,17 @@ function evenly(weights: readonly number[], parts: number): number[] {
  * Ends of runs that grow: the last ones, which are taken first, are two thirds of the work together, one a thread; two thirds
  * of what they leave come before them, and so on. So a thread whose core is also another's (a neighbour on the host took a
  * third of one of two for minutes) ends up with less of the work, and no thread waits long for the last run.
+ * @param largest what a run may weigh
  */
-function growing(weights: readonly number[], threads: number): number[] {
+function growing(weights: readonly number[], threads: number, largest: number): number[] {
   const ends: number[] = [];
   const total = weights.reduce((a, b) => a + b, 0);
   let left = total;
   let share = 0;
   for (let i = weights.length; i > 0; ) {
-    if (ends.length % threads === 0) share = (left * (left > 0.2 * total ? 2 / 3 : 1)) / threads;
+    if (ends.length % threads === 0) {
+      share = Math.min((left * (left > 0.2 * total ? 2 / 3 : 1)) / threads, largest);
+    }
     ends.push(i);
     let sum = 0;
     do sum += weights[--i];
@@ -98,7 +101,8 @@ function schedule(
   threads: number,
   most = chunksFor(ns, threads),
 ): { ends: number[]; span: number } {
-  let best = { ends: [weights.length], span: weights.reduce((a, b) => a + b, 0) };
+  const total = weights.reduce((a, b) => a + b, 0);
+  let best = { ends: [weights.length], span: total };
   const least = Math.min(leastFor(ns), weights.length);
   for (let parts = least; parts <= Math.min(Math.max(most, least), weights.length); parts++) {
     const ends = evenly(weights, parts);
@@ -106,7 +110,7 @@ function schedule(
     if (time < best.span * 0.995) best = { ends, span: time };
   }
   if (best.ends.length < 2) return best;
-  const ends = growing(weights, threads);
+  const ends = growing(weights, threads, (total * MOST_NS) / ns);
   const time = span(weights, ends, threads);
   return ends.length <= most && time < best.span * 1.01 ? { ends, span: time } : best;
 }

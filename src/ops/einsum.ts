@@ -56,8 +56,6 @@ function einsum(node: Node, shapes: readonly (readonly number[])[]) {
   return { dims, sizes: order.map((l) => size.get(l)!), strides };
 }
 
-/** Columns of the left operand and rows of the right share a zero point: the axis along which a vector of them counts. */
-
 export const einsums: OpTable = {
   Einsum: {
     infer(node, inputs) {

@@ -7,6 +7,7 @@ import { doubles, numbers, store } from './half.ts';
 import { matmulShape, multiply } from './linalg.ts';
 import type { OpTable } from './types.ts';
 
+/** Columns of the left operand and rows of the right share a zero point: the axis along which a vector of them counts. */
 const rowAxis = (t: { dims: readonly number[] }) => Math.max(0, t.dims.length - 2);
 const columnAxis = (t: { dims: readonly number[] }) => t.dims.length - 1;
 
