@@ -140,15 +140,17 @@ function* runs(rows: number, channels: number): Generator<{ row: number; rows: n
 /** How often each set of nonzeros (bit j: row j) occurs in the columns of four rows at a time, from `from` to `to`. */
 function setsOf(weights: Float32Array, cols: number, from: number, to: number): Uint32Array {
   const times = new Uint32Array(16);
-  for (let r = from; r < to; r += 4) {
-    const last = Math.min(r + 4, to) * cols;
-    for (let at = r * cols, end = at + cols; at < end; at++) {
-      let set = 0;
-      for (let w = at, bit = 1; w < last; w += cols, bit <<= 1) if (weights[w] !== 0) set |= bit;
-      times[set]++;
-    }
-  }
+  for (let r = from; r < to; r += 4) addSets(times, weights, cols, r * cols, Math.min(r + 4, to) * cols);
   return times;
+}
+
+/** The rows from `start` to `last`, four at most. One long loop instead is optimised in its midst: 3 ms of a first model's 25. */
+function addSets(times: Uint32Array, weights: Float32Array, cols: number, start: number, last: number): void {
+  for (let at = start; at < start + cols; at++) {
+    let set = 0;
+    for (let w = at, bit = 1; w < last; w += cols, bit <<= 1) if (weights[w] !== 0) set |= bit;
+    times[set]++;
+  }
 }
 
 /**
