@@ -12,6 +12,8 @@ const LIMITS = { timeout: 120_000, maxBuffer: 1 << 24 };
 const DENO = () => inPackage('@deno/linux-x64-glibc', 'deno');
 const BUN = () => inPackage('@oven/bun-linux-x64', 'bin/bun');
 const nodeOf = (major) => () => inPackage(`node${major}`, 'bin/node');
+/** An ARM64 Node, its instructions translated by qemu: shows that results are right there, says nothing of speed. */
+const ARM64 = { qemu: 'qemu-aarch64-static', args: ['-L', '/usr/aarch64-linux-gnu'] };
 
 async function smokeProcess(app, binary, args, relaxed) {
   const { stdout } = await run(binary, [...args, join(app.folder, 'process.js'), String(relaxed)], {
@@ -38,6 +40,10 @@ export const PROCESSES = [
         ['run', '--no-prompt', '--allow-read', '--no-remote', '--cached-only', '--node-modules-dir=manual'],
         true,
       ),
+  },
+  {
+    name: `Node ${require('node24arm64/package.json').version} arm64`,
+    run: (app) => smokeProcess(app, ARM64.qemu, [...ARM64.args, inPackage('node24arm64', 'bin/node')], true),
   },
   { name: `Bun ${require('bun/package.json').version}`, run: (app) => smokeProcess(app, BUN(), [], true) },
 ];

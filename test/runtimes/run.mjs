@@ -1,8 +1,9 @@
 /**
- * Runs smoke.js on every runtime: Node 20 to 26, Deno, Bun, workerd, Chromium and Firefox.
+ * Runs smoke.js on every runtime: Node 20 to 26 (and 24 on an emulated ARM64), Deno, Bun, workerd, Chromium and Firefox.
  *
  *   npm run build
  *   npm ci --ignore-scripts --prefix test/runtimes
+ *   apt-get install chromium firefox-esr qemu-user-static libstdc++6-arm64-cross
  *   node test/runtimes/run.mjs [part of a runtime's name …]
  *
  * Prints a line a runtime and, last, `N passed, N failed`. A runtime that does not start counts as one failure.

@@ -60,6 +60,26 @@ function product() {
   return { w, x, y, rows, cols, columns };
 }
 
+/**
+ * Whole numbers that int8 and uint7 hold exactly: W [24][40] with 127 in every row, x [40][columns] with 127 and no less than
+ * `least` in every column, and y = W x.
+ */
+function integers(columns, least) {
+  const [rows, cols] = [24, 40];
+  const span = 128 - least;
+  const w = Float32Array.from({ length: rows * cols }, (_, i) => {
+    const k = i % cols;
+    return k === 0 ? 127 : (Math.floor(i / cols / 4) * 7 + k * 3) % 5 ? 0 : ((i * 37) % 255) - 127;
+  });
+  const x = Float32Array.from({ length: cols * columns }, (_, i) => (i < columns ? 127 : ((i * 53) % span) + least));
+  const y = Float32Array.from({ length: rows * columns }, (_, i) => {
+    let sum = 0;
+    for (let k = 0; k < cols; k++) sum += w[Math.floor(i / columns) * cols + k] * x[k * columns + (i % columns)];
+    return sum;
+  });
+  return { w, x, y, rows, cols };
+}
+
 /** Expects `act` to fail with one of sparsimd's errors, named and coded as documented. */
 async function rejects(sparsimd, errorName, code, text, act) {
   let error;
@@ -205,6 +225,28 @@ export async function smoke(sparsimd, env) {
       operator.dispose();
       engine.dispose();
       return details.join('; ');
+    },
+    async 'int8 products, many columns and one, exactly'() {
+      const kernels = new Set();
+      for (const isa of env.relaxed ? ['simd128', 'relaxed'] : ['simd128']) {
+        const engine = await Engine.create({ isa });
+        for (const format of ['csr', 'bsr'])
+          for (const activations of ['int8', 'uint7'])
+            for (const columns of [1, 30]) {
+              const { w, x, y, rows, cols } = integers(columns, activations === 'int8' ? -127 : 0);
+              const m = sparsimd.SparseMatrix.fromDense(w, rows, cols, { format, dtype: 'int8' });
+              const operator = await engine.prepare(m, { columns, activations });
+              operator.input.set(x);
+              operator.execute();
+              const { output, kernel } = operator;
+              for (const [i, v] of y.entries())
+                equal(output[i], v, `${isa} ${format} ${activations} ${columns}, y[${i}]`);
+              kernels.add(kernel);
+              operator.dispose();
+            }
+        engine.dispose();
+      }
+      return [...kernels].join(', ');
     },
     async 'a malformed matrix: SparseFormatError'() {
       const m = { rows: 2, cols: 4, rowPointers: [0, 1, 2], columnIndices: [0, 0x40000000], values: [1, 2] };
