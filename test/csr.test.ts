@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { SparseFormatError } from '../src/errors.ts';
 import { countSpmm, packSpmm, unpackSpmm } from '../src/pack/spmm.ts';
 import { referenceCSR } from '../src/reference/csr.ts';
+import { referenceSpmm } from '../src/reference/dense.ts';
 import { SparseMatrix } from '../src/sparse/matrix.ts';
 import type { CsrMatrix } from '../src/sparse/types.ts';
 import { Bench, ISAS, randf, rng } from './support/kernels.ts';
@@ -93,6 +94,32 @@ describe.each(ISAS)('%s', (isa) => {
     expect(got[40]).toBeNaN();
     expect(got[60]).toBe(0);
   });
+});
+
+/** Fewer nonzeros, longer blocks of inputs; every block but the last adds without clamping. */
+test.each([
+  [0.9, 128],
+  [0.3, 256],
+  [0.05, 512],
+])('density %f: blocks of at most %i inputs, packed, unpacked and multiplied', (density, block) => {
+  const [rows, cols, columns] = [14, 1100, 33];
+  const r = rng(8);
+  const w = Float32Array.from({ length: rows * cols }, () => ((r() + 1) / 2 < density ? r() || 0.5 : 0));
+  const [x, bias] = [randf(cols * columns, 2), randf(rows, 3)];
+  const want = referenceSpmm(w, x, rows, cols, columns, bias, -0.5, 4);
+  for (const variant of spmmVariants()) {
+    const packed = packSpmm(w, rows, cols, variant, bias);
+    const starts = [...new Set(packed.segments.map((s) => s.input))];
+    const most = variant.format === 'dense' ? 128 : block;
+    expect(starts).toHaveLength(Math.ceil(cols / most));
+    for (const [i, at] of starts.entries()) expect((starts[i + 1] ?? cols) - at).toBeLessThanOrEqual(most);
+    expect(unpackSpmm(packed)).toEqual(w);
+    for (const isa of ISAS) {
+      if (variant.isa && variant.isa !== isa) continue;
+      const got = runSpmm(new Bench(isa), variant, packed, { rows, cols, columns, x, bias, min: -0.5, max: 4 });
+      expectClose(got, want, tolerance(cols));
+    }
+  }
 });
 
 test('counts are what packing stores', () => {
