@@ -65,7 +65,7 @@ export function predict(cost: VariantCost, variant: Variant, counts: SpmmCounts,
   const groups = Math.ceil(rows / variant.channels);
   const format = variant.format!;
   const indices = format === 'dense' ? groups * cols : counts[format].indices;
-  const blocks = blocksOf(cols, format === 'dense' ? 1 : counts.csr.stored / (rows * cols));
+  const blocks = blocksOf(cols, format, counts.csr.stored / (rows * cols));
   return blocks * cost.perCall + tilesOf(variant, columns) * (blocks * groups * cost.perRow + indices * cost.perIndex);
 }
 

@@ -32,6 +32,10 @@ export const PROCESSES = [
     run: (app) => smokeProcess(app, nodeOf(major)(), [], true),
   })),
   {
+    name: `Node ${require('node24arm64/package.json').version} arm64`,
+    run: (app) => smokeProcess(app, ARM64.qemu, [...ARM64.args, inPackage('node24arm64', 'bin/node')], true),
+  },
+  {
     name: `Deno ${require('deno/package.json').version}`,
     run: (app) =>
       smokeProcess(
@@ -40,10 +44,6 @@ export const PROCESSES = [
         ['run', '--no-prompt', '--allow-read', '--no-remote', '--cached-only', '--node-modules-dir=manual'],
         true,
       ),
-  },
-  {
-    name: `Node ${require('node24arm64/package.json').version} arm64`,
-    run: (app) => smokeProcess(app, ARM64.qemu, [...ARM64.args, inPackage('node24arm64', 'bin/node')], true),
   },
   { name: `Bun ${require('bun/package.json').version}`, run: (app) => smokeProcess(app, BUN(), [], true) },
 ];

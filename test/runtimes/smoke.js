@@ -44,7 +44,15 @@ function equal(actual, expected, what) {
   if (actual !== expected) throw new Error(`${what}: expected ${expected}, got ${actual}`);
 }
 
-/** Weights [24][40] in groups of 4 outputs, x [40][30], and y = max(0, W x) by a plain loop. */
+/** W [rows][cols] times x [cols][columns] by a plain loop. */
+const multiply = (w, x, rows, cols, columns) =>
+  Float32Array.from({ length: rows * columns }, (_, i) => {
+    let sum = 0;
+    for (let k = 0; k < cols; k++) sum += w[Math.floor(i / columns) * cols + k] * x[k * columns + (i % columns)];
+    return sum;
+  });
+
+/** Weights [24][40] in groups of 4 outputs, x [40][30], and y = max(0, W x). */
 function product() {
   const [rows, cols, columns] = [24, 40, 30];
   const wave = (i) => Math.fround(Math.sin(i * 12.9898));
@@ -52,11 +60,7 @@ function product() {
     (Math.floor(i / cols / 4) * 7 + (i % cols) * 3) % 5 ? 0 : wave(i + 1),
   );
   const x = Float32Array.from({ length: cols * columns }, (_, i) => wave(i + 5000));
-  const y = Float32Array.from({ length: rows * columns }, (_, i) => {
-    let sum = 0;
-    for (let k = 0; k < cols; k++) sum += w[Math.floor(i / columns) * cols + k] * x[k * columns + (i % columns)];
-    return Math.max(0, sum);
-  });
+  const y = multiply(w, x, rows, cols, columns).map((v) => Math.max(0, v));
   return { w, x, y, rows, cols, columns };
 }
 
@@ -72,12 +76,7 @@ function integers(columns, least) {
     return k === 0 ? 127 : (Math.floor(i / cols / 4) * 7 + k * 3) % 5 ? 0 : ((i * 37) % 255) - 127;
   });
   const x = Float32Array.from({ length: cols * columns }, (_, i) => (i < columns ? 127 : ((i * 53) % span) + least));
-  const y = Float32Array.from({ length: rows * columns }, (_, i) => {
-    let sum = 0;
-    for (let k = 0; k < cols; k++) sum += w[Math.floor(i / columns) * cols + k] * x[k * columns + (i % columns)];
-    return sum;
-  });
-  return { w, x, y, rows, cols };
+  return { w, x, y: multiply(w, x, rows, cols, columns), rows, cols };
 }
 
 /** Expects `act` to fail with one of sparsimd's errors, named and coded as documented. */
