@@ -1,7 +1,7 @@
 // int8 weights in windows, by quantised activations and by f32. What was learned of windows: spmv.ts; layouts: src/pack/spmv.ts.
 import { madd } from './isa';
-import { pick, scatter } from './spmvwindow';
-import { N0, N1, N2, N3 } from './tile';
+import { dequantise, pick, scatter } from './spmvwindow';
+import { N0, N1, N2, N3, N8 } from './tile';
 
 /** Four of eight 16-bit weights as floats. */
 // @ts-expect-error: decorator
@@ -109,13 +109,8 @@ export function i8_window_spmv(
         p += 65536;
       }
       const scale = v128.load32_splat(token), zero = v128.load32_splat(token, 4);
-      a0 = i32x4.sub(a0, i32x4.mul(zero, v128.load(block, 64)));
-      a1 = i32x4.sub(a1, i32x4.mul(zero, v128.load(block, 80)));
-      // Never in one step, so that results are those of the kernels for many columns, on every machine.
-      a0 = f32x4.mul(f32x4.convert_i32x4_s(a0), f32x4.mul(scale, v128.load(block)));
-      a1 = f32x4.mul(f32x4.convert_i32x4_s(a1), f32x4.mul(scale, v128.load(block, 16)));
-      a0 = f32x4.add(a0, v128.load(block, 32));
-      a1 = f32x4.add(a1, v128.load(block, 48));
+      a0 = dequantise<N8>(a0, block, scale, zero);
+      a1 = dequantise<N8>(a1, block + 16, scale, zero);
       const out = y + <usize>t * sy;
       scatter<N0>(out, block + 96, rows - j, a0, lo, hi);
       scatter<N1>(out, block + 96, rows - j, a1, lo, hi);
@@ -127,9 +122,12 @@ export function i8_window_spmv(
 /**
  * Quantises each token of X[tokens][cols] by its own range: Q[token] is [f32 scale][i32 zero point][8 bytes][cols u8], sq bytes,
  * at least cols + 32. z < 0: the least and greatest value, and 0, are n steps apart, with a zero point (n = 255: ONNX's
- * DynamicQuantizeLinear); else the largest magnitude is n steps from z. A NaN or an infinity makes the scale NaN.
+ * DynamicQuantizeLinear); else the largest magnitude is n steps from z. A NaN or an infinity makes the scale NaN. flip: 0, or
+ * 0x80808080: bytes and zero point less 128, for kernels that read them as i8.
  */
-export function i8_window_quantize(x: usize, q: usize, sq: usize, tokens: i32, cols: i32, n: f32, z: i32): void {
+export function i8_window_quantize(
+  x: usize, q: usize, sq: usize, tokens: i32, cols: i32, n: f32, z: i32, flip: u32,
+): void {
   for (let t = 0; t < tokens; t++) {
     const end = x + (<usize>cols << 2), whole = x + ((<usize>cols & ~3) << 2);
     let least: v128 = f32x4.splat(0), most = least, bad = least;
@@ -156,17 +154,17 @@ export function i8_window_quantize(x: usize, q: usize, sq: usize, tokens: i32, c
     if (scale == 0) scale = 1;
     const zero = z < 0 ? <i32>min(nearest(-from / scale), n) : z;
     store<f32>(q, scale);
-    store<i32>(q, zero, 4);
+    store<i32>(q, zero - <i32>(flip & 128), 4);
     const s = f32x4.splat(scale), o = i32x4.splat(zero);
     // The scale of subnormal numbers has few bits: quotients may pass the limits.
     const lo = i32x4.splat(z < 0 ? 0 : z - <i32>n), hi = i32x4.splat(z < 0 ? <i32>n : z + <i32>n);
     let b = q + 16;
     for (p = x; p < whole; p += 16) {
-      store<u32>(b, bytes(v128.load(p), s, o, lo, hi));
+      store<u32>(b, bytes(v128.load(p), s, o, lo, hi) ^ flip);
       b += 4;
     }
     for (; p < end; p += 4) {
-      store<u8>(b, <u8>bytes(v128.load32_zero(p), s, o, lo, hi));
+      store<u8>(b, <u8>(bytes(v128.load32_zero(p), s, o, lo, hi) ^ flip));
       b++;
     }
     x = end;

@@ -25,3 +25,15 @@ import { clamp } from './isa';
   if (ASC_FEATURE_RELAXED_SIMD) return i8x16.relaxed_swizzle(window, indices);
   return i8x16.swizzle(window, indices);
 }
+
+/**
+ * Four outputs of an exact product by quantised activations: scales (a - zero sums) + bias. A block of H outputs has their
+ * numbers one kind after the other, scales, bias, sums of weights; those of these four begin at `at`.
+ */
+// @ts-expect-error: decorator
+@inline export function dequantise<H>(a: v128, at: usize, scale: v128, zero: v128): v128 {
+  a = i32x4.sub(a, i32x4.mul(zero, v128.load(at + offsetof<H>() * 8)));
+  // Never in one step, so that results are those of the kernels for many columns, on every machine.
+  a = f32x4.mul(f32x4.convert_i32x4_s(a), f32x4.mul(scale, v128.load(at)));
+  return f32x4.add(a, v128.load(at + offsetof<H>() * 4));
+}

@@ -2,8 +2,8 @@
 import { describe, expect, test } from 'vitest';
 import { ArgumentRangeError, Engine, SparseMatrix } from '../src/index.ts';
 import { chooseFew } from '../src/kernel/few.ts';
-import { chooseInt8 } from '../src/kernel/select-int8.ts';
-import { packSpmvInt8 } from '../src/pack/spmv-int8.ts';
+import { chooseInt8, STEPS } from '../src/kernel/select-int8.ts';
+import { packSpmvInt8, WINDOWS } from '../src/pack/spmv-int8.ts';
 import { referenceSpmm } from '../src/reference/dense.ts';
 import { referenceInt8, referenceQuantized, referenceRange, referenceSums } from '../src/reference/int8.ts';
 import { ISAS, randf, rng } from './support/kernels.ts';
@@ -207,14 +207,36 @@ describe('chooseInt8', () => {
     }
   });
 
+  test.each([
+    // rows, zeros, how many weights are positive
+    ['simd128', 'i16', 256, 0.7, 0.5, 'pairs'],
+    ['relaxed', 'i16', 256, 0.7, 0.5, 'signs'],
+    ['relaxed', 'u7', 256, 0.7, 0.5, 'quads'],
+    // The one sign that there is fills half of a step.
+    ['relaxed', 'i16', 256, 0.7, 1, 'pairs'],
+    ['relaxed', 'u7', 256, 0.7, 1, 'quads'],
+    ['relaxed', 'i16', 256, 0.97, 0.5, 'pairs'],
+    // More bytes than a cache is sure to hold.
+    ['relaxed', 'i16', 32768, 0.5, 0.5, 'pairs'],
+  ] as const)('%s, %s, %i rows, %f zeros, %f positive: %s', (isa, kind, rows, zeros, positive, windows) => {
+    const sign = rng(3);
+    const weights = integers(rows, 768, 1 - zeros, 1).map((v) =>
+      (sign() + 1) / 2 < positive ? Math.abs(v) : -Math.abs(v),
+    );
+    expect(chooseInt8(isa, kind, weights, rows, 768, 1, true)).toMatchObject({ format: 'window', windows });
+  });
+
   test('steps of windows are estimated to 8 %', () => {
     for (const density of [0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.8, 1]) {
       const [rows, cols] = [160, 768];
       const weights = integers(rows, cols, density, 1, 7);
-      const steps = packSpmvInt8({ weights, scales: new Float32Array(rows).fill(1) }, rows, cols).stored / 16;
-      const { formats } = chooseInt8('simd128', 'i16', weights, rows, cols, 1, true);
-      const guess = formats.window! - 20 * 8;
-      expect(Math.abs(guess / steps - 1), `${density}: ${guess} of ${steps}`).toBeLessThan(0.08);
+      const scales = new Float32Array(rows).fill(1);
+      for (const windows of ['pairs', 'signs', 'quads'] as const) {
+        const steps = packSpmvInt8({ weights, scales }, rows, cols, undefined, windows, 1).stored / 16;
+        const { height } = WINDOWS[windows];
+        const guess = (rows / height) * cols * STEPS[windows](density);
+        expect(Math.abs(guess / steps - 1), `${windows} ${density}: ${guess} of ${steps}`).toBeLessThan(0.08);
+      }
     }
   });
 

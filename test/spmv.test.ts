@@ -5,7 +5,7 @@ import { chooseFew } from '../src/kernel/few.ts';
 import { spmvCalls, spmvScratch } from '../src/kernel/spmv.ts';
 import { type Dynamic, quantizeWeights } from '../src/pack/quantize.ts';
 import { countSpmv, type PackedSpmv, packSpmv, packSpmvHalf, type SpmvFormat } from '../src/pack/spmv.ts';
-import { packSpmvInt8, packSpmvInt8Wide } from '../src/pack/spmv-int8.ts';
+import { type Int8Windows, packSpmvInt8, packSpmvInt8Wide } from '../src/pack/spmv-int8.ts';
 import { unpackSpmv, unpackSpmvHalf, unpackSpmvInt8, validateSpmv } from '../src/pack/spmv-read.ts';
 import { referenceInt8, referenceQuantized, referenceRange, referenceSums } from '../src/reference/int8.ts';
 import { type Layer, referenceQuantize, referenceSpmv, referenceSpmvInt8 } from '../src/reference/spmv.ts';
@@ -40,6 +40,12 @@ function run(bench: Bench, p: PackedSpmv, x: Float32Array, layer: Layer, input?:
   return bench.f32(io.y, tokens * p.rows).slice();
 }
 
+/** As DynamicQuantizeLinear, in 7 bits for the kernel that wants them. */
+const inputFor = (windows: Int8Windows): Dynamic => ({
+  ...{ per: 'token', range: 'extremes' },
+  bits: windows === 'quads' ? 7 : 8,
+});
+
 const SIZES = fc.record({
   rows: fc.integer({ min: 0, max: 40 }),
   cols: fc.integer({ min: 0, max: 70 }),
@@ -50,6 +56,8 @@ const SIZES = fc.record({
 
 describe.each(ISAS)('%s', (isa) => {
   const bench = new Bench(isa);
+  const layouts: Int8Windows[] = isa === 'relaxed' ? ['pairs', 'signs', 'quads'] : ['pairs'];
+  const exact8 = layouts.filter((windows) => windows !== 'quads');
 
   test.each(FORMATS)('f32 %s: ragged sizes, any density, one to nine tokens, bias and clamp', (format) => {
     fc.assert(
@@ -92,15 +100,16 @@ describe.each(ISAS)('%s', (isa) => {
     expect(y.length).toBe(2 * 31 * 1024);
   });
 
-  test('int8: exact integers', () => {
+  test.each(layouts)('int8 %s: exact integers', (windows) => {
     fc.assert(
       fc.property(SIZES, ({ rows, cols, tokens, density, seed }) => {
         const w = integers(pruned(rows, cols, density, seed));
-        // Steps of 1 from -100 to 155: scale 1, zero point 100, and products whose sums are exact in f32.
+        // Steps of 1 from -50 to 205, or 77: scale 1, zero point 50, and products whose sums are exact in f32.
         const next = rng(seed);
+        const top = windows === 'quads' ? 77 : 205;
         const x = Float32Array.from({ length: tokens * cols }, (_, i) =>
-          i % cols === 0 ? -100 : i % cols === 1 ? 155 : Math.trunc(next() * 100),
-        );
+          i % cols === 0 ? -50 : i % cols === 1 ? top : Math.trunc(next() * (i % 3 ? 50 : top)),
+        ).map((v) => Math.max(v, -50));
         const scales = new Float32Array(rows).fill(0.5);
         const layer = {
           rows,
@@ -110,10 +119,10 @@ describe.each(ISAS)('%s', (isa) => {
           min: -5000,
           max: 90000,
         };
-        const packed = packSpmvInt8({ weights: w, scales }, rows, cols, layer.bias);
+        const packed = packSpmvInt8({ weights: w, scales }, rows, cols, layer.bias, windows);
         validateSpmv(packed);
         expect(unpackSpmvInt8(packed)).toEqual({ weights: w, scales });
-        const got = run(bench, packed, x, layer);
+        const got = run(bench, packed, x, layer, inputFor(windows));
         if (cols < 2) return;
         const dequantized = referenceSpmv(
           w,
@@ -126,7 +135,7 @@ describe.each(ISAS)('%s', (isa) => {
     );
   });
 
-  test('int8: activations of any range, scales a row', () => {
+  test.each(exact8)('int8 %s: activations of any range, scales a row', (windows) => {
     for (let seed = 1; seed < 40; seed++) {
       const [rows, cols, tokens] = [1 + (seed % 19), 1 + seed * 3, 1 + (seed % 4)];
       const { weights, scales } = quantizeWeights(pruned(rows, cols, 0.4, seed), rows, cols);
@@ -134,7 +143,7 @@ describe.each(ISAS)('%s', (isa) => {
       const x = randf(tokens * cols, seed).map((v) => (v + (seed % 3) - 1) * range);
       const layer = { rows, cols, tokens, bias: randf(rows, seed) };
       const want = referenceSpmvInt8(weights, scales, x, layer);
-      const got = run(bench, packSpmvInt8({ weights, scales }, rows, cols, layer.bias), x, layer);
+      const got = run(bench, packSpmvInt8({ weights, scales }, rows, cols, layer.bias, windows), x, layer);
       expectClose(got, want, 1e-6 * (1 + Math.max(...want.map(Math.abs))), `seed ${seed}`);
     }
   });
@@ -147,15 +156,17 @@ describe.each(ISAS)('%s', (isa) => {
       if (cols % 4 === 3) x[cols >> 1] = extremes[cols % 7];
       const stride = 16 + ((cols + 31) & ~15);
       const q = bench.alloc(2 * stride, 'Q');
-      bench.exports.i8_window_quantize(bench.put(x, 'X'), q, stride, 2, cols, 255, -1);
+      // As they are, or all less 128.
+      const less = cols & 1 ? 128 : 0;
+      bench.exports.i8_window_quantize(bench.put(x, 'X'), q, stride, 2, cols, 255, -1, (less * 0x1010101) | 0);
       bench.check();
       for (let t = 0; t < 2; t++) {
         const want = referenceQuantize(x.subarray(t * cols, (t + 1) * cols));
         expect(bench.f32(q + t * stride, 1)[0]).toBe(want.scale);
         if (Number.isNaN(want.scale)) continue;
         const got = new Uint8Array(bench.memory.buffer, q + t * stride, stride);
-        expect(new Int32Array(bench.memory.buffer, q + t * stride + 4, 1)[0]).toBe(want.zero);
-        expect(got.slice(16, 16 + cols)).toEqual(want.q);
+        expect(new Int32Array(bench.memory.buffer, q + t * stride + 4, 1)[0]).toBe(want.zero - less);
+        expect(got.slice(16, 16 + cols)).toEqual(want.q.map((v) => v - less));
         expect(got[16 + cols]).toBe(0xc5);
       }
     }
@@ -246,7 +257,7 @@ describe.each(ISAS)('%s', (isa) => {
           if (seed % 7 === 3) x.set([3.4e38, -3.4e38], 0);
           const bias = randf(rows, seed);
           const input = { per: 'token', range, bits } as const;
-          const got = run(bench, packSpmvInt8({ weights, scales }, rows, cols, bias), x, { rows, cols, tokens }, input);
+          const layer = { rows, cols, tokens };
           const columns = Float32Array.from(x, (_, i) => x[(i % tokens) * cols + Math.floor(i / tokens)]);
           const steps = (range === 'magnitude' ? 0 : 2 ** (bits - 1)) + 2 ** (bits - 1) - 1;
           const by = referenceRange(columns, tokens, 'token', steps, range === 'magnitude' ? 0 : undefined);
@@ -254,25 +265,23 @@ describe.each(ISAS)('%s', (isa) => {
           const sums = referenceSums(weights, q, by, rows);
           const open = { min: -Infinity, max: Infinity };
           const want = referenceInt8(sums, scales, by, false, bias, open);
-          // Equal bits: the same integers, and the same steps of rounding.
-          expect(Float32Array.from(got, (_, i) => got[(i % tokens) * rows + Math.floor(i / tokens)])).toEqual(want);
+          for (const windows of bits === 7 ? layouts : exact8) {
+            const got = run(bench, packSpmvInt8({ weights, scales }, rows, cols, bias, windows), x, layer, input);
+            // Equal bits: the same integers, and the same steps of rounding.
+            expect(Float32Array.from(got, (_, i) => got[(i % tokens) * rows + Math.floor(i / tokens)])).toEqual(want);
+          }
         }
       }
     }
   });
 
-  test('int8: a NaN or an infinite input makes its token NaN and no other', () => {
+  test.each(layouts)('int8 %s: a NaN or an infinite input makes its token NaN and no other', (windows) => {
     const { weights, scales } = quantizeWeights(pruned(9, 20, 0.5, 1), 9, 20);
+    const packed = packSpmvInt8({ weights, scales }, 9, 20, undefined, windows);
     for (const bad of [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]) {
       const x = randf(60, 2);
       x[27] = bad;
-      const y = run(bench, packSpmvInt8({ weights, scales }, 9, 20), x, {
-        rows: 9,
-        cols: 20,
-        tokens: 3,
-        min: 0,
-        max: 6,
-      });
+      const y = run(bench, packed, x, { rows: 9, cols: 20, tokens: 3, min: 0, max: 6 }, inputFor(windows));
       expect(y.map((v) => Number(Number.isNaN(v)))).toEqual(new Float32Array(27).fill(1, 9, 18).fill(0, 18));
     }
   });
@@ -294,21 +303,37 @@ describe.each(ISAS)('%s', (isa) => {
     const wide = packSpmvInt8Wide(q, rows, cols);
     const exact = Float64Array.from(q.weights, (v, i) => v * q.scales[Math.floor(i / cols)]);
     expectClose(run(bench, wide, x, layer), referenceSpmv(exact, x, layer), 1e-4, 'int8 by f32');
-    const packed = packSpmvInt8(q, rows, cols);
-    expect(same(unpackSpmvInt8(packed).weights, q.weights)).toBe(true);
-    expectClose(run(bench, packed, x, layer), referenceSpmvInt8(q.weights, q.scales, x, layer), 1e-5, 'int8');
+    for (const windows of layouts) {
+      const packed = packSpmvInt8(q, rows, cols, undefined, windows);
+      expect(same(unpackSpmvInt8(packed).weights, q.weights)).toBe(true);
+      const want8 = referenceSpmvInt8(q.weights, q.scales, x, layer);
+      // 7 bits: half as fine.
+      const limit = windows === 'quads' ? 0.05 : 1e-5;
+      expectClose(run(bench, packed, x, layer, inputFor(windows)), want8, limit, windows);
+    }
   });
 
-  test('int8: the largest sums', () => {
+  test.each(exact8)('int8 %s: the largest sums, and the largest products of a pair', (windows) => {
     const cols = 40000;
-    const weights = new Int8Array(cols).fill(127);
-    const x = new Float32Array(cols).fill(255);
-    const y = run(bench, packSpmvInt8({ weights, scales: new Float32Array([1]) }, 1, cols), x, {
-      rows: 1,
-      cols,
-      tokens: 1,
-    });
-    expect(y[0]).toBe(Math.fround(127 * 255 * cols));
+    const layer = { rows: 2, cols, tokens: 2 };
+    const weights = new Int8Array(2 * cols).fill(127, 0, cols).fill(-127, cols);
+    const packed = packSpmvInt8({ weights, scales: new Float32Array([1, 1]) }, 2, cols, undefined, windows);
+    // All of them 255; all but one 0, which is -128 where bytes have a sign.
+    const x = new Float32Array(2 * cols).fill(255, 0, cols + 1);
+    const most = Math.fround(127 * 255 * cols);
+    expect(run(bench, packed, x, layer)).toEqual(new Float32Array([most, -most, 127 * 255, -127 * 255]));
+  });
+
+  test.runIf(isa === 'relaxed')('int8 quads: the largest products of four', () => {
+    const cols = 4000;
+    const layer = { rows: 2, cols, tokens: 1 };
+    const weights = new Int8Array(2 * cols).fill(127, 0, cols).fill(-127, cols);
+    const packed = packSpmvInt8({ weights, scales: new Float32Array([1, 1]) }, 2, cols, undefined, 'quads');
+    const x = new Float32Array(cols).fill(127);
+    expect(run(bench, packed, x, layer, inputFor('quads'))).toEqual(
+      new Float32Array([127 * 127 * cols, -127 * 127 * cols]),
+    );
+    expect(() => run(bench, packed, x, layer, inputFor('signs'))).toThrow(/"bits" expected 7/);
   });
 });
 
@@ -453,15 +478,16 @@ describe('bad input', () => {
     expect(() => unpackSpmvInt8(packSpmv(w, 3, 2, 'window'))).toThrow(/expected int8 weights/);
   });
 
-  test.each([...FORMATS, 'int8', 'int8 by f32', 'f16'] as const)(
+  // Layouts of relaxed SIMD are run where it is; where it is not, they are only read.
+  test.each([...FORMATS, 'int8 pairs', 'int8 signs', 'int8 quads', 'int8 by f32', 'f16'] as const)(
     '%s: every byte of a packed matrix changed, truncated, extended',
     (format) => {
       const [rows, cols] = [18, 23];
       const dense = pruned(rows, cols, 0.3, 4);
       const bias = randf(rows, 1);
       const good =
-        format === 'int8'
-          ? packSpmvInt8(quantizeWeights(dense, rows, cols), rows, cols, bias)
+        format === 'int8 pairs' || format === 'int8 signs' || format === 'int8 quads'
+          ? packSpmvInt8(quantizeWeights(dense, rows, cols), rows, cols, bias, format.slice(5) as Int8Windows)
           : format === 'int8 by f32'
             ? packSpmvInt8Wide(quantizeWeights(dense, rows, cols), rows, cols, bias)
             : format === 'f16'
@@ -480,14 +506,16 @@ describe('bad input', () => {
       expect(named(good.data.slice(0, -16))).toBe(true);
       expect(named(Uint8Array.from([...good.data, 0]))).toBe(true);
       // Whatever passes must be safe to run: canaries, and a read of X past its end would trap on a memory that ends there.
-      const bench = new Bench(ISAS[0]);
+      const bench = new Bench(ISAS[ISAS.length - 1]);
+      const runs = bench.exports[good.kernel] !== undefined;
+      const input = format === 'int8 quads' ? inputFor('quads') : undefined;
       const x = randf(2 * cols, 3);
       let caught = 0;
       for (let i = 0; i < good.data.length; i++) {
         const data = good.data.slice();
         data[i] ^= 0xff;
         if (named(data)) caught++;
-        else run(bench, { ...good, data }, x, { rows, cols, tokens: 2 });
+        else if (runs) run(bench, { ...good, data }, x, { rows, cols, tokens: 2 }, input);
       }
       expect(caught).toBeGreaterThan(20);
     },

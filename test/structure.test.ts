@@ -31,6 +31,7 @@ const PARTS: Record<string, string> = {
   int8quant: 'int8',
   int8relaxed: 'int8',
   spmvint8: 'spmv',
+  spmvint8relaxed: 'spmv',
   spmvwindow: 'spmv',
 };
 /** Families packed by another's file, one for all formats. */

@@ -4,7 +4,7 @@ import { spmvCalls, spmvScratch } from '../../src/kernel/spmv.ts';
 import { packGemv } from '../../src/pack/dense.ts';
 import { quantizeWeights } from '../../src/pack/quantize.ts';
 import { packSpmv, type SpmvFormat } from '../../src/pack/spmv.ts';
-import { packSpmvInt8 } from '../../src/pack/spmv-int8.ts';
+import { type Int8Windows, packSpmvInt8 } from '../../src/pack/spmv-int8.ts';
 import { type Isa, Machine } from './machine.ts';
 
 const OPEN = { min: Number.NEGATIVE_INFINITY, max: Number.POSITIVE_INFINITY };
@@ -12,7 +12,7 @@ const OPEN = { min: Number.NEGATIVE_INFINITY, max: Number.POSITIVE_INFINITY };
 export function open(isa: Isa) {
   return {
     name: `sparsimd ${isa}`,
-    load(weights: Float32Array, rows: number, cols: number, format: SpmvFormat | 'dense' | 'int8') {
+    load(weights: Float32Array, rows: number, cols: number, format: SpmvFormat | 'dense' | 'int8' | 'uint7') {
       const m = new Machine(isa);
       const io = { x: m.alloc(4 * cols), y: m.alloc(4 * rows), tokens: 1, ...OPEN };
       let calls: ReturnType<typeof spmvCalls>;
@@ -20,12 +20,15 @@ export function open(isa: Isa) {
         const p = packGemv(weights, rows, cols);
         calls = gemvCalls(p, m.put(p.data), io);
       } else {
-        const p =
-          format === 'int8'
-            ? packSpmvInt8(quantizeWeights(weights, rows, cols), rows, cols)
-            : packSpmv(weights, rows, cols, format);
+        const integers = format === 'int8' || format === 'uint7';
+        const bits = format === 'uint7' ? 7 : 8;
+        const windows: Int8Windows = isa === 'simd128' ? 'pairs' : bits === 7 ? 'quads' : 'signs';
+        const p = integers
+          ? packSpmvInt8(quantizeWeights(weights, rows, cols), rows, cols, undefined, windows)
+          : packSpmv(weights, rows, cols, format);
         const at = m.put(p.data);
-        calls = spmvCalls(p, at, { ...io, scratch: m.alloc(spmvScratch(p, 1)) });
+        const input = { per: 'token', range: 'extremes', bits } as const;
+        calls = spmvCalls(p, at, { ...io, scratch: m.alloc(spmvScratch(p, 1)), input });
       }
       const run = m.bind(calls);
       const [x, y] = [new Float32Array(m.memory.buffer, io.x, cols), new Float32Array(m.memory.buffer, io.y, rows)];

@@ -1,11 +1,13 @@
 /** The kernel of an int8 matrix by quantised activations: a fixed rule from measured times, the same on every machine. */
 import type { Int8Activations, Int8Format } from '../pack/int8.ts';
-import { MAX_PRODUCTS } from '../pack/spmv-int8.ts';
+import { type Int8Windows, MAX_PRODUCTS, WINDOWS } from '../pack/spmv-int8.ts';
 import type { Isa } from './isa.ts';
 
 export interface Int8Choice {
   /** Outputs in lanes: `window`. Columns in lanes: the others. */
   readonly format: Int8Format | 'window';
+  /** The fastest layout of `window`. */
+  readonly windows?: Int8Windows;
   /** Predicted time of each format, ns. */
   readonly formats: Readonly<Partial<Record<Int8Format | 'window', number>>>;
 }
@@ -15,7 +17,8 @@ export interface Int8Choice {
  * 192x2304 and 768x96 by 64 columns, Zen 4, Node 20 and 24, whose times are the same within 5 %; medians. So unstructured zeros
  * pay from 48 % (csr), groups of 4 from 17 %, and csr beats groups whose rows share few inputs: at 80 % unstructured zeros,
  * 768x768 by 64, csr takes 335 us, groups of 4 500 and dense 814. One panel alone costs csr a quarter more. Whole operators,
- * 384x3072x768 at 80 %: 12.4 ms, where groups of 4 took 15.8; one token of 3072x768 at 70 %, in windows: 50 us, was 396.
+ * 384x3072x768 at 80 %: 12.4 ms, where groups of 4 took 15.8; one token of 3072x768 at 70 %, in windows: 50 us, was 396;
+ * with relaxed SIMD 37, and 28 on activations of 7 bits.
  */
 const TILE = {
   i16: { dense: [6, 0.69], group4: [7.3, 0.83], csr: [5.5, 0.335], alone: 1.25 },
@@ -23,12 +26,21 @@ const TILE = {
 } as const;
 /** ns to store the outputs of a group of 4 one by one, where there are fewer than 8 columns. */
 const RAGGED = 26;
-/** ns a token: of a step of a window, and of a block of 8 outputs. Quantising is the same for all and left out. */
-const STEP: Readonly<Record<Isa, number>> = { simd128: 1, relaxed: 0.88 };
-const BLOCK = 8;
-
-/** Steps of a block of 8 rows in windows, a share of the inputs; fitted to packed random matrices, 1 to 100 % of nonzeros. */
-const stepsOf = (density: number): number => (density < 0.05 ? 0.3 * Math.sqrt(density) : 0.042 + 0.456 * density);
+/** ns a token of a block, whatever it holds. Quantising is the same for all and left out. */
+const BLOCK: Readonly<Record<Int8Windows, number>> = { pairs: 8, signs: 6, quads: 6 };
+/** Bytes of weights that a cache is sure to hold. Beyond, `signs`, a quarter larger, is no faster: 4096x4096 at 70 %. */
+const CACHED = 2 ** 23;
+/** ns a token of a step of 16 products. Relaxed SIMD also has a swizzle of one instruction. */
+const STEP: Readonly<Record<Isa, Readonly<Partial<Record<Int8Windows, number>>>>> = {
+  simd128: { pairs: 1 },
+  relaxed: { pairs: 0.88, signs: 0.53, quads: 0.48 },
+};
+/** Steps of a block, a share of the inputs; fitted to packed random matrices, 1 to 100 % of nonzeros, to 6 %. */
+export const STEPS: Readonly<Record<Int8Windows, (density: number) => number>> = {
+  pairs: (d) => (d < 0.04 ? 0.23 * d ** 0.405 : 0.042 + 0.456 * d),
+  signs: (d) => (d < 0.04 ? 0.25 * Math.sqrt(d) : 0.043 + 0.232 * d),
+  quads: (d) => (d < 0.04 ? 0.25 * Math.sqrt(d) : 0.041 + 0.16 * d + 0.05 * d * d),
+};
 
 /**
  * @param weights [rows][cols]
@@ -45,6 +57,7 @@ export function chooseInt8(
 ): Int8Choice {
   let nonzeros = 0;
   let most = 0;
+  let positive = 0;
   let shared = 0;
   const used = new Uint8Array(cols);
   for (let r = 0; r < rows; r++) {
@@ -53,6 +66,7 @@ export function chooseInt8(
     for (let k = 0, at = r * cols; k < cols; k++, at++) {
       if (weights[at] === 0) continue;
       n++;
+      if (weights[at] > 0) positive++;
       shared += 1 - used[k];
       used[k] = 1;
     }
@@ -69,11 +83,20 @@ export function chooseInt8(
     group4: tiles * time(cost.group4, groups, shared) + ragged,
     csr: (tiles + (tiles % 2) * (cost.alone - 1)) * time(cost.csr, rows, nonzeros),
   };
+  let windows: Int8Windows | undefined;
   if (lanes && most <= MAX_PRODUCTS) {
-    const blocks = Math.ceil(rows / 8);
-    const density = rows * cols ? nonzeros / (rows * cols) : 0;
-    formats.window = columns * blocks * (BLOCK + STEP[isa] * cols * stepsOf(density));
+    for (const [name, step] of Object.entries(STEP[isa]) as [Int8Windows, number][]) {
+      if (name === 'quads' && activations !== 'u7') continue;
+      const { height, signs } = WINDOWS[name];
+      // Lists of one sign wait for those of the other.
+      const stored = signs ? 2 * Math.max(positive, nonzeros - positive) : nonzeros;
+      const blocks = Math.ceil(rows / height);
+      const steps = cols * STEPS[name](rows * cols ? stored / (rows * cols) : 0);
+      if (signs && 24 * steps * blocks > CACHED) continue;
+      const ns = columns * blocks * (BLOCK[name] + step * steps);
+      if (ns < (formats.window ?? Infinity)) [formats.window, windows] = [ns, name];
+    }
   }
   const names = Object.keys(formats) as (keyof typeof formats)[];
-  return { format: names.reduce((a, b) => (formats[b]! < formats[a]! ? b : a)), formats };
+  return { format: names.reduce((a, b) => (formats[b]! < formats[a]! ? b : a)), windows, formats };
 }

@@ -1,4 +1,5 @@
 /** Calls of the kernels for one to eight tokens. */
+import { ArgumentRangeError } from '../errors.ts';
 import { type Dynamic, stepsOf } from '../pack/quantize.ts';
 import { listsOf, type PackedSpmv } from '../pack/spmv.ts';
 import type { KernelCall } from './call.ts';
@@ -44,12 +45,12 @@ export function spmvCalls(p: PackedSpmv, at: number, io: SpmvIo): KernelCall[] {
   if (p.type === 'i8') {
     const stride = quantized(cols);
     const { range, bits = 8 } = io.input ?? { range: 'extremes' };
+    if (kernel === 'i8_quads_q7spmv' && bits !== 7) throw new ArgumentRangeError('bits', '7 for this kernel', bits);
     const steps = stepsOf(range, bits);
+    const zero = range === 'extremes' ? -1 : steps + 1;
+    const flip = kernel === 'i8_signs_spmv' ? 0x80808080 | 0 : 0;
     return [
-      {
-        kernel: 'i8_window_quantize',
-        args: [x, scratch, stride, tokens, cols, steps, range === 'extremes' ? -1 : steps + 1],
-      },
+      { kernel: 'i8_window_quantize', args: [x, scratch, stride, tokens, cols, steps, zero, flip] },
       { kernel, args: [scratch, stride, ...rest] },
     ];
   }

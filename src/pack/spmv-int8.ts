@@ -1,7 +1,7 @@
 /** Packs int8 weights for one to eight tokens. Layouts: spmv.ts. */
 import { ArgumentRangeError } from '../errors.ts';
 import { check, checkRows, LIST, nonzerosOf, type PackedSpmv, putWindows, Writer } from './spmv.ts';
-import { arrange, listsOfRows, schedule, starts } from './window.ts';
+import { arrange, bothSigns, listsOfRows, listsOfSigns, schedule, starts, stepsIn } from './window.ts';
 
 /** A matrix of int8 weights with a scale for each row: weight = scale x integer. */
 export interface Int8Matrix {
@@ -14,8 +14,34 @@ export interface Int8Matrix {
 /** A sum of so many products of u8 and i8 fits 32 bits. */
 export const MAX_PRODUCTS = Math.floor((2 ** 31 - 1) / (255 * 127));
 
-/** Where the index of an int8 weight lies: the two halves of 16 bits are taken apart by a mask and a shift. */
-export const byteOf = (lane: number): number => (lane < 8 ? 2 * lane : 2 * lane - 15);
+/** How a step of 16 products is shared out; every layout gives the same integers. */
+export type Int8Windows = 'pairs' | 'signs' | 'quads';
+
+interface Windows {
+  readonly kernel: string;
+  /** Outputs of a block. */
+  readonly height: number;
+  /** Next nonzeros of an output, or of one sign of it, that a step takes. */
+  readonly each: number;
+  /** Positive and negative weights of an output have lists of their own, and the magnitudes are stored. */
+  readonly signs: boolean;
+  /** The second mask before the blocks: 16 bits each for even and odd places. */
+  readonly masks: readonly [number, number];
+  /** Where the index of a weight lies. */
+  index(lane: number): number;
+}
+
+const inPlace = (lane: number) => lane;
+
+export const WINDOWS: Readonly<Record<Int8Windows, Windows>> = {
+  // The two halves of 16 bits are taken apart by a mask and a shift.
+  pairs: {
+    ...{ kernel: 'i8_window_spmv', height: 8, each: 2, signs: false, masks: [255, 255] },
+    index: (lane) => (lane < 8 ? 2 * lane : 2 * lane - 15),
+  },
+  signs: { kernel: 'i8_signs_spmv', height: 4, each: 2, signs: true, masks: [1, 0xffff], index: inPlace },
+  quads: { kernel: 'i8_quads_q7spmv', height: 4, each: 4, signs: false, masks: [0, 0], index: inPlace },
+};
 
 function validate({ weights, scales }: Int8Matrix, rows: number, cols: number, bias?: Float32Array): void {
   check(weights, rows, cols);
@@ -28,25 +54,36 @@ function validate({ weights, scales }: Int8Matrix, rows: number, cols: number, b
 /**
  * Packs int8 weights for activations that are quantised, in windows.
  * @param bias [rows]; left out, zeros
+ * @param windows `pairs` runs everywhere; `signs` needs relaxed SIMD, `quads` also activations of 7 bits
  * @param tries rows that are tried out as the next of a block: 1 packs three times as fast and makes 2 to 3 % more steps
  * @throws ArgumentRangeError when lengths do not fit, a scale is not finite, a weight is -128, or a row has more than 66311
  * nonzeros, whose products might not fit 32 bits
  */
-export function packSpmvInt8(m: Int8Matrix, rows: number, cols: number, bias?: Float32Array, tries = 8): PackedSpmv {
+export function packSpmvInt8(
+  m: Int8Matrix,
+  rows: number,
+  cols: number,
+  bias?: Float32Array,
+  windows: Int8Windows = 'pairs',
+  tries = 8,
+): PackedSpmv {
   validate(m, rows, cols, bias);
   const { weights, scales } = m;
+  const { kernel, height, each, signs, masks, index } = WINDOWS[windows];
   const out = new Writer();
-  const masks = out.take(32);
-  for (let i = 0; i < 16; i++) out.u8(masks + i, 15);
-  for (let i = 0; i < 8; i++) out.u16(masks + 16 + 2 * i, 255);
-  const lists = listsOfRows(weights, rows, cols);
-  const order = arrange(lists, rows, cols, 8, 2, tries);
+  const constants = out.take(32);
+  for (let i = 0; i < 16; i++) out.u8(constants + i, 15);
+  for (let i = 0; i < 8; i++) out.u16(constants + 16 + 2 * i, masks[i & 1]);
+  const byRow = listsOfRows(weights, rows, cols);
+  const lists = signs ? listsOfSigns(weights, rows, cols) : byRow;
+  const listsIn = (block: Uint32Array) => (signs ? bothSigns(block) : block);
+  const order = arrange(byRow, rows, cols, height, tries, (block) => stepsIn(lists, listsIn(block), each));
   let stored = 0;
-  for (let r0 = 0; r0 < rows; r0 += 8) {
-    const mine = order.subarray(r0, r0 + 8);
-    out.rows(scales, mine, 8);
-    out.rows(bias, mine, 8);
-    const sums = out.take(32);
+  for (let r0 = 0; r0 < rows; r0 += height) {
+    const mine = order.subarray(r0, r0 + height);
+    out.rows(scales, mine, height);
+    out.rows(bias, mine, height);
+    const sums = out.take(4 * height);
     for (const [i, r] of mine.entries()) {
       const row = weights.subarray(r * cols, (r + 1) * cols);
       if (cols > MAX_PRODUCTS && nonzerosOf(row) > MAX_PRODUCTS) {
@@ -56,35 +93,30 @@ export function packSpmvInt8(m: Int8Matrix, rows: number, cols: number, bias?: F
       for (const v of row) sum += v;
       out.i32(sums + 4 * i, sum);
     }
-    out.offsets(mine, 8);
-    const next = starts(lists, mine);
+    out.offsets(mine, height);
+    const parts = listsIn(mine);
+    const next = starts(lists, parts);
     for (let k0 = 0; k0 === 0 || k0 < cols; k0 += LIST) {
       const k1 = Math.min(cols, k0 + LIST);
-      const steps = schedule(lists, mine, next.slice(), k1, 2);
+      const steps = schedule(lists, parts, next.slice(), k1, each);
       const n = steps + (steps & 1);
       const bases = out.list(n);
       const at = out.take(24 * n);
-      schedule(lists, mine, next, k1, 2, (step, base, r, slot, k) => {
+      schedule(lists, parts, next, k1, each, (step, base, part, slot, k) => {
         const pair = at + 48 * (step >> 1);
-        const lane = 2 * r + slot;
+        const lane = each * part + slot;
+        const weight = weights[mine[signs ? part >> 1 : part] * cols + k];
         out.u16(bases + 2 * step, base - k0);
-        out.or(pair + byteOf(lane), (k - base) << (4 * (step & 1)));
-        out.u8(pair + 16 + 16 * (step & 1) + lane, weights[mine[r] * cols + k]);
+        out.or(pair + index(lane), (k - base) << (4 * (step & 1)));
+        out.u8(pair + 16 + 16 * (step & 1) + lane, signs ? Math.abs(weight) : weight);
       });
       stored += 16 * n;
     }
   }
   const data = out.done();
   return {
-    format: 'window',
-    type: 'i8',
-    kernel: 'i8_window_spmv',
-    rows,
-    cols,
-    nonzeros: nonzerosOf(weights),
-    stored,
-    bytes: data.length,
-    data,
+    ...{ format: 'window', type: 'i8', kernel, rows, cols },
+    ...{ nonzeros: nonzerosOf(weights), stored, bytes: data.length, data },
   };
 }
 

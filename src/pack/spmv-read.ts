@@ -1,7 +1,7 @@
 /** Reads packed weights of the kernels for few tokens back, with every offset checked (layout: spmv.ts). */
 import { SparseFormatError } from '../errors.ts';
 import { HALF_BITS, HALF_SCALE, HEIGHT, halfPlace, headOf, LIST, NONE, type PackedSpmv } from './spmv.ts';
-import { byteOf, type Int8Matrix } from './spmv-int8.ts';
+import { type Int8Matrix, WINDOWS } from './spmv-int8.ts';
 import { WINDOW } from './window.ts';
 
 interface Reader {
@@ -12,11 +12,12 @@ interface Reader {
 
 function read(p: PackedSpmv, to: Reader): void {
   const { rows, cols, format, data } = p;
-  const int8 = p.type === 'i8';
+  const int8 = p.type === 'i8' ? Object.values(WINDOWS).find((w) => w.kernel === p.kernel) : undefined;
+  if (p.type === 'i8' && !int8) throw new SparseFormatError(`expected a kernel of int8 weights, got ${p.kernel}`);
   const wide = p.type === 'i8f32';
   const half = p.type === 'f16';
   const window = format === 'window';
-  const height = int8 ? 8 : HEIGHT[format];
+  const height = int8?.height ?? HEIGHT[format];
   const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
   const wrong = (at: number, text: string) => new SparseFormatError(`byte ${at} of packed weights: ${text}`);
   let at = 0;
@@ -28,9 +29,9 @@ function read(p: PackedSpmv, to: Reader): void {
   };
   if (int8) {
     const masks = need(32);
-    for (let i = 0; i < 32; i++) {
-      const mask = i < 16 ? 15 : i & 1 ? 0 : 255;
-      if (data[masks + i] !== mask) throw wrong(masks + i, `expected ${mask}, got ${data[masks + i]}`);
+    for (let i = 0; i < 16; i++) {
+      const [mask, got] = [i < 8 ? 0x0f0f : int8.masks[i & 1], view.getUint16(masks + 2 * i, true)];
+      if (got !== mask) throw wrong(masks + 2 * i, `expected ${mask}, got ${got}`);
     }
   }
   if (half) {
@@ -58,11 +59,11 @@ function read(p: PackedSpmv, to: Reader): void {
     to.weight(mine[i], col, value);
   };
   for (let r0 = 0; r0 < rows; r0 += height) {
-    const block = need(wide ? 192 : window ? 128 : 4 * height);
+    const block = need(int8 ? 16 * height : wide ? 192 : window ? 128 : 4 * height);
     mine.length = 0;
     sums.fill(0);
     for (let i = 0; i < Math.min(height, rows - r0); i++) {
-      const where = block + (wide ? 128 : int8 ? 96 : 64) + 4 * i;
+      const where = block + (wide ? 128 : int8 ? 12 * height : 64) + 4 * i;
       const row = window ? view.getUint32(where, true) / 4 : r0 + i;
       if (!(row < rows) || !Number.isInteger(row) || known[row]) {
         throw wrong(where, `expected the offset of an output not seen before, got ${4 * row}`);
@@ -87,9 +88,12 @@ function read(p: PackedSpmv, to: Reader): void {
         if (int8) {
           const pair = body + 48 * (i >> 1);
           for (let lane = 0; lane < 16; lane++) {
-            const value = view.getInt8(pair + 16 + 16 * (i & 1) + lane);
-            const index = (data[pair + byteOf(lane)] >> (4 * (i & 1))) & 15;
-            if (value) put(pair + byteOf(lane), lane >> 1, base + index, value, limit);
+            const [from, place] = [pair + 16 + 16 * (i & 1) + lane, pair + int8.index(lane)];
+            const stored = view.getInt8(from);
+            if (int8.signs && stored < 0) throw wrong(from, `expected a magnitude, got ${stored}`);
+            const value = int8.signs && lane & 2 ? -stored : stored;
+            const index = (data[place] >> (4 * (i & 1))) & 15;
+            if (value) put(place, Math.floor((lane * height) / 16), base + index, value, limit);
           }
         } else if (window) {
           const step = body + (wide ? 32 : 80) * i;
@@ -117,8 +121,9 @@ function read(p: PackedSpmv, to: Reader): void {
       }
     }
     for (let i = 0; int8 && i < mine.length; i++) {
-      const sum = view.getInt32(block + 64 + 4 * i, true);
-      if (sum !== sums[i]) throw wrong(block + 64 + 4 * i, `expected the sum of weights ${sums[i]}, got ${sum}`);
+      const sum = view.getInt32(block + 8 * height + 4 * i, true);
+      if (sum !== sums[i])
+        throw wrong(block + 8 * height + 4 * i, `expected the sum of weights ${sums[i]}, got ${sum}`);
     }
   }
   if (at !== data.length) throw wrong(at, `expected the end, got ${data.length - at} more bytes`);

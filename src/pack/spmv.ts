@@ -13,11 +13,14 @@
  *         block = [16 f32 scale][16 f32 bias][16 u32 byte offset of the output] list …
  *         list  = [u32 n][n x u16 base] pad step[n]
  *         step  = [16 u8 index][16 i8]
- *     window, int8              after [16 x u8 15][8 x u16 255], 8 outputs, in any order, two products each a step:
- *         block = [8 f32 scale][8 f32 bias][8 i32 sum of weights][8 u32 byte offset of the output] list …
+ *     window, int8              after [16 x u8 15][4 x (u16 a, u16 b)], H outputs, in any order:
+ *         block = [H f32 scale][H f32 bias][H i32 sum of weights][H u32 byte offset of the output] list …
  *         list  = [u32 n, even][n x u16 base] pad pair[n / 2]
- *         pair  = [16 u8 indices][16 i8][16 i8]  the first step's indices in the low nibbles, the second's in the high;
- *                 weight 2 r + i is output r's; the indices of weights 0 to 7 are the even bytes, those of 8 to 15 the odd
+ *         pair  = [16 u8 indices][16 i8][16 i8]  the first step's indices in the low nibbles, the second's in the high
+ *       pairs: H = 8, two products an output; weight 2 r + i is output r's; the indices of weights 0 to 7 are the even bytes,
+ *              those of 8 to 15 the odd; a = b = 255
+ *       signs: H = 4; weights 4 r + 0, 1 are positive ones of output r, 4 r + 2, 3 magnitudes of negative ones; a = 1, b = -1
+ *       quads: H = 4, four products an output; weight 4 r + i is output r's; a = b = 0
  *
  * A block has one list for every 65536 inputs. Outputs past the last are zeros.
  */
@@ -307,7 +310,7 @@ export interface WindowLayout {
 /** A product of each of 16 rows a step, with an input out of a window. @returns weights stored */
 export function putWindows(out: Writer, weights: Matrix, rows: number, cols: number, layout: WindowLayout): number {
   const lists = listsOfRows(weights, rows, cols);
-  const order = arrange(lists, rows, cols, 16, 1, 1);
+  const order = arrange(lists, rows, cols, 16);
   let stored = 0;
   for (let r0 = 0; r0 < rows; r0 += 16) {
     const mine = order.subarray(r0, r0 + 16);

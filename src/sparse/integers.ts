@@ -58,9 +58,9 @@ export function integerProduct(isa: Isa, w: SparseMatrix, at: IntegerPlaces, opt
   const weights = integersOf(w);
   const kind = activations === 'uint7' && isa === 'relaxed' ? 'u7' : 'i16';
   const lanes = columns <= FEW_TOKENS && (at.layout === 'tokens' || columns === 1);
-  const { format } = chooseInt8(isa, kind, weights.weights, rows, cols, columns, lanes);
+  const { format, windows } = chooseInt8(isa, kind, weights.weights, rows, cols, columns, lanes);
   if (format === 'window') {
-    const packed = packSpmvInt8(weights, rows, cols, bias, 1);
+    const packed = packSpmvInt8(weights, rows, cols, bias, windows, 1);
     const scratch = at.memory.alloc(spmvScratch(packed, columns));
     const calls = spmvCalls(packed, at.memory.put(packed), { x, y, tokens: columns, scratch, min, max, input });
     return { kernel: packed.kernel, format, weightBytes: packed.bytes, calls };
