@@ -8,7 +8,7 @@
 //   f32 406 / 426 / 348, where dense f32 takes 137 / 130 / 112. It has the fewest bytes (int8 0.43 a weight against 0.58), but
 //   expands 11 weights a ns, and dense int8 from memory at 30 GB/s brings 30: a storage format only (src/pack/bitmask.ts).
 // - Lane by lane loads, four rows in lanes: f32 210 / 260 / 227; scalar compressed rows 291 / 278 / 275.
-// - Relaxed dot products with activations of 7 bits: int8 39 instead of 47; not taken, for one bit of every activation.
+// - Relaxed dot products: spmvint8relaxed.ts.
 // - Unrolling int8 by two pairs more: nothing. f16 with infinities and NaN: 119 us instead of 58 (groups of 16, 80 %).
 import { clamp, madd } from './isa';
 import { pick, scatter } from './spmvwindow';
