@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { type Calibrated, calibrate, DEFAULT_COSTS, measure, predict, tempered } from '../src/kernel/cost.ts';
 import { chooseFormat } from '../src/kernel/select.ts';
+import { SPMM } from '../src/kernel/tiles.ts';
 import { countSpmm } from '../src/pack/spmm.ts';
 import { Bench, ISAS, rng } from './support/kernels.ts';
-import { spmmVariants } from './support/spmm.ts';
 
 /** An engine whose kernels take a nanosecond for each byte of weights and tile of 16 columns, by a clock of its own. */
 function simulated(tickMs: number) {
@@ -11,7 +11,7 @@ function simulated(tickMs: number) {
   const live = new Set<number>();
   let top = 64;
   const kernels = Object.fromEntries(
-    spmmVariants().map((v) => [v.name, (...args: number[]) => void (ns += (args[7] - args[6]) * (args[5] / 16))]),
+    SPMM.map((v) => [v.name, (...args: number[]) => void (ns += (args[7] - args[6]) * (args[5] / 16))]),
   );
   const engine: Calibrated = {
     info: { isa: 'simd128' },
@@ -45,7 +45,7 @@ describe('calibrate', () => {
     expect(csr.perIndex).toBeCloseTo(12, tick > 0.01 ? -0.5 : 0);
     // group4, 8 lanes: 18 bytes an index, half a panel.
     expect(costs.get('f32_group4_spmm_8x4')!.perIndex).toBeCloseTo(9, tick > 0.01 ? -0.5 : 0);
-    expect(costs.size).toBe(spmmVariants().length);
+    expect(costs.size).toBe(SPMM.length);
     expect(live.size).toBe(0);
   });
 
@@ -95,27 +95,23 @@ describe('calibrate', () => {
       view: (_: 'uint8', at: number, n: number) => new Uint8Array(bench.memory.buffer, at, n),
     };
     const { costs } = measure({ info: { isa }, kernels: bench.exports, arena }, undefined, undefined, 5)!;
-    for (const v of spmmVariants()) expect(costs.get(v.name)!.perIndex).toBeGreaterThan(0);
+    for (const v of SPMM) expect(costs.get(v.name)!.perIndex).toBeGreaterThan(0);
     bench.check();
   });
 });
 
 test('every SpMM variant has built-in costs', () => {
   for (const table of Object.values(DEFAULT_COSTS)) {
-    expect([...table.keys()].sort()).toEqual(
-      spmmVariants()
-        .map((v) => v.name)
-        .sort(),
-    );
+    expect([...table.keys()].sort()).toEqual(SPMM.map((v) => v.name).sort());
   }
 });
 
 test('predictions grow with nonzeros, rows and columns, and prefer what the matrix is made for', () => {
   const costs = DEFAULT_COSTS.relaxed;
   const best = (w: Float32Array, rows: number, cols: number) =>
-    spmmVariants()
-      .map((v) => ({ v, ns: predict(costs.get(v.name)!, v, countSpmm(w, rows, cols), 196) }))
-      .reduce((a, b) => (b.ns < a.ns ? b : a)).v.format;
+    SPMM.map((v) => ({ v, ns: predict(costs.get(v.name)!, v, countSpmm(w, rows, cols), 196) })).reduce((a, b) =>
+      b.ns < a.ns ? b : a,
+    ).v.format;
   const pattern = (rows: number, cols: number, keep: (r: number, k: number) => boolean) =>
     Float32Array.from({ length: rows * cols }, (_, i) => Number(keep(Math.floor(i / cols), i % cols)));
   expect(
@@ -139,7 +135,7 @@ test('predictions grow with nonzeros, rows and columns, and prefer what the matr
       64,
     ),
   ).toMatch(/^group[24]$/);
-  const v = spmmVariants('csr')[0];
+  const [v] = SPMM;
   const ns = (w: Float32Array, columns: number) => predict(costs.get(v.name)!, v, countSpmm(w, 64, 64), columns);
   const sparse = pattern(64, 64, (r, k) => (k + r) % 8 === 0);
   expect(

@@ -44,6 +44,50 @@ describe.each(ISAS)('%s', (isa) => {
     }
   });
 
+  test('short rows: chunks of panels and what is left, rows of no to many nonzeros, with and without limits', () => {
+    const variant = CSR.find((v) => v.name === 'f32_csr_spmm_32x1')!;
+    for (const cols of [21, 40, 80]) {
+      const m = csr(11, cols, (r) => [0, 1, 2, 3, 4, 5, 0, 1, 1, 0, 3][r], cols);
+      const bias = randf(11, 4);
+      const packed = packSpmm(expandCSR(m), 11, cols, variant, bias);
+      expect(packed.segments.map((s) => s.kernel)).toEqual(['f32_csr_spmm_512x1']);
+      for (const columns of [100, 127, 128, 129, 144, 159, 160, 255, 256, 300, 512, 530, 1100]) {
+        const x = randf(cols * columns, columns + 1);
+        for (const [min, max] of [
+          [undefined, undefined],
+          [-0.5, undefined],
+          [-0.5, 0.75],
+        ]) {
+          const want = referenceCSR(m, x, columns, bias, min, max);
+          for (const plain of [false, true]) {
+            const got = runSpmm(bench, variant, packed, { rows: 11, cols, columns, x, bias, plain, min, max });
+            expectClose(
+              got,
+              want,
+              tolerance(cols),
+              `${cols} inputs, ${columns} columns, ${min} ${max}, plain ${plain}`,
+            );
+          }
+        }
+      }
+    }
+  });
+
+  test('short rows: NaN and infinities, and blocks of inputs that add to the first', () => {
+    const variant = CSR.find((v) => v.name === 'f32_csr_spmm_32x1')!;
+    const cols = 1300;
+    const m = csr(8, cols, (r) => [0, 1, 2, 3, 4, 1, 2, 1][r], 5);
+    const bias = randf(8, 7);
+    const packed = packSpmm(expandCSR(m), 8, cols, variant, bias);
+    expect(packed.segments.length).toBeGreaterThan(1);
+    for (const { kernel } of packed.segments) expect(kernel).toBe('f32_csr_spmm_512x1');
+    const x = randf(cols * 200, 6);
+    for (let i = 0; i < x.length; i += 37)
+      x[i] = [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY][i % 3];
+    const got = runSpmm(bench, variant, packed, { rows: 8, cols, columns: 200, x, bias, min: -1, max: 1 });
+    expectClose(got, referenceCSR(m, x, 200, bias, -1, 1), tolerance(cols));
+  });
+
   test.each(CSR)('$name: random shapes and densities', (variant) => {
     fc.assert(
       fc.property(

@@ -24,6 +24,7 @@ const matrix = (op: string, format: Variant['format'], tile: string): Variant =>
   channels: Number(tile.slice(tile.indexOf('x') + 1)),
 });
 
+/** What chooses among kernels knows these. */
 export const SPMM: readonly Variant[] = [
   matrix('spmm', 'csr', '32x1'),
   matrix('spmm', 'csr', '16x1'),
@@ -34,3 +35,6 @@ export const SPMM: readonly Variant[] = [
   matrix('spmm', 'dense', '16x2'),
   matrix('spmm', 'dense', '8x6'),
 ];
+
+/** Takes the place of csr 32x1 where rows are very short, see packSpmm. */
+export const SHORT_ROWS = matrix('spmm', 'csr', '512x1');

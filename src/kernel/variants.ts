@@ -1,5 +1,5 @@
 import { BINARY, UNARY } from './pointwise.ts';
-import { SPMM, type Variant } from './tiles.ts';
+import { SHORT_ROWS, SPMM, type Variant } from './tiles.ts';
 
 export type { Variant };
 
@@ -23,6 +23,7 @@ const int8 = (format: Variant['format'], name: string): Variant => ({
  */
 export const VARIANTS: readonly Variant[] = [
   ...SPMM,
+  SHORT_ROWS,
   { name: 'f32_dense_matmul', op: 'matmul', lanes: 0, channels: 4 },
   { name: 'f32_dense_gemv', op: 'gemv', lanes: 0, channels: 16 },
   ...family('spmv', 0, 'f32_group16_spmv f32_group8_spmv f32_group4_spmv f32_window_spmv i8_window_spmv'),

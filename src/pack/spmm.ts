@@ -90,6 +90,9 @@ export const MAX_COLS = Math.floor(0xffffffff / ROW_BYTES);
 /** Kernels for the rows that do not fill a group. */
 const REST: Readonly<Record<number, string>> = { 1: 'f32_csr_spmm_32x1', 2: 'f32_group2_spmm_16x2' };
 
+/** What takes the place of csr 32x1 where rows have so many nonzeros at most: up to a quarter faster (assembly/csr.ts). */
+const SHORT_ROWS = { kernel: 'f32_csr_spmm_512x1', nonzeros: 2 };
+
 /** Stored records of each format, which cost models need before packing: `indices` counts records over all groups. */
 export interface SpmmCount {
   readonly stored: number;
@@ -280,6 +283,7 @@ export function packSpmm(
   found = 0;
   for (const { row, rows: count, channels: c, all, k0, k1, bytes } of plan) {
     const from = at * 4;
+    const before = found;
     for (let r = row; r < row + count; r += c) {
       const n = counts[group++];
       stored += c * n;
@@ -304,7 +308,9 @@ export function packSpmm(
       if (!all && c === 1) at += -n & 3;
       if (format !== 'dense') found += n;
     }
-    const kernel = c === variant.channels ? variant.name : REST[c];
+    const short = variant.name === REST[1] && found - before <= SHORT_ROWS.nonzeros * count;
+    const main = c === variant.channels ? variant.name : REST[c];
+    const kernel = short ? SHORT_ROWS.kernel : main;
     segments.push({ kernel, row, rows: count, channels: c, from, to: from + bytes, input: k0, clamp: k1 === cols });
     at = Math.ceil(at / 16) * 16;
   }
