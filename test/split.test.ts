@@ -408,9 +408,9 @@ describe('runs of columns', () => {
     const [phase] = splitCalls([{ kernel: 'f32_group4_spmm_8x4', args }], context);
     return phase.map(([call]) => call.args[5]);
   };
-  test('grow towards those taken first', () => {
-    expect(runs(400_000, 384, 2)).toEqual([16, 16, 48, 48, 128, 128]);
-    expect(runs(400_000, 384, 4)).toEqual([16, 16, 16, 16, 16, 16, 16, 16, 64, 64, 64, 64]);
+  test('are shares of the threads, and shrink towards what others may take', () => {
+    expect(runs(400_000, 384, 2)).toEqual([128, 48, 16, 128, 48, 16]);
+    expect(runs(400_000, 384, 4)).toEqual([64, 16, 16, 64, 16, 16, 64, 16, 16, 64, 16, 16]);
   });
   test('none takes longer than 20 ms, or half a tile more', () => {
     for (const columns of [16_000, 40_000, 160_000]) {

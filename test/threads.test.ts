@@ -10,7 +10,7 @@ import { Model } from '../src/model.ts';
 import { packSpmm } from '../src/pack/spmm.ts';
 import { SparseMatrix } from '../src/sparse/matrix.ts';
 import { Tensor } from '../src/tensor.ts';
-import { Control, Patience, WORD } from '../src/threads/control.ts';
+import { Control, MAX_CHUNKS, Patience, WORD } from '../src/threads/control.ts';
 import type { WorkerHandle } from '../src/threads/host.ts';
 import { wantedThreads } from '../src/threads/start.ts';
 import type { WorkerStart } from '../src/threads/worker.ts';
@@ -193,9 +193,7 @@ describe('workers', () => {
     const x = arena.alloc(64);
     arena.view('float32', x, 16).fill(2);
     const id = started[0].data.names.indexOf('f32_plain_neg');
-    new Control(started[0].data.control).job.set([2, 9, id, 5, x, x, 16, 0, 0]);
-    Atomics.store(words, WORD.pending, 1);
-    Atomics.store(words, WORD.open, 1);
+    new Control(started[0].data.control).offer(Float64Array.of(2, 9, id, 5, x, x, 16, 0, 0), 1);
     Atomics.notify(words, WORD.open);
     await until(() => Atomics.load(words, WORD.pending) === 0);
     expect(arena.view('float32', x, 16).slice()).toEqual(new Float32Array(16).fill(-2));
@@ -210,6 +208,34 @@ describe('workers', () => {
     a.dispose();
     expect(same(first, logits(two))).toBe(true);
     b.dispose();
+  });
+});
+
+describe('chunks', () => {
+  test('every thread has its own first, then what others left, from the end of their shares', () => {
+    const control = new Control();
+    expect(control.take(0, 2)).toBe(-1);
+    control.offer(new Float64Array(8), 7);
+    expect(Atomics.load(control.words, WORD.open)).toBe(7);
+    const order = [1, 0, 0, 0, 0, 0, 0, 1].map((thread) => control.take(thread, 2));
+    expect(order).toEqual([3, 0, 1, 2, 6, 5, 4, -1]);
+    expect(Atomics.load(control.words, WORD.open)).toBe(0);
+  });
+
+  test.each([1, 31, 32, 33, 64, 511, MAX_CHUNKS])('%i are each taken once, by three threads', (count) => {
+    const control = new Control();
+    for (let job = 0; job < 2; job++) {
+      control.offer(new Float64Array(1), count);
+      const taken: number[] = [];
+      for (let turn = 0; taken.length < count; turn++) taken.push(control.take(turn % 3, 3));
+      expect(taken.sort((a, b) => a - b)).toEqual(Array.from({ length: count }, (_, i) => i));
+      for (let thread = 0; thread < 3; thread++) expect(control.take(thread, 3)).toBe(-1);
+    }
+    control.offer(new Float64Array(1), count);
+    control.take(1, 3);
+    expect(control.takeAll()).toBe(count - 1);
+    expect(control.take(0, 3)).toBe(-1);
+    expect(Atomics.load(control.words, WORD.open)).toBe(0);
   });
 });
 
@@ -242,13 +268,12 @@ describe('memory', () => {
  * Lets a chunk be taken that nobody will finish, as by a worker that is killed in the middle of it: the leader's kernels do it on
  * the way, once armed.
  */
-function robbed(engine: Engine, control: SharedArrayBuffer): { arm(): void } {
-  const words = new Int32Array(control);
+function robbed(engine: Engine, buffer: SharedArrayBuffer): { arm(): void } {
+  const control = new Control(buffer);
   let armed = false;
   for (const [name, kernel] of Object.entries(engine.kernels)) {
     engine.kernels[name] = (...args) => {
-      const open = armed ? Atomics.load(words, WORD.open) : 0;
-      if (open > 0 && Atomics.compareExchange(words, WORD.open, open, open - 1) === open) armed = false;
+      if (armed && control.take(1, 2) >= 0) armed = false;
       return kernel(...args);
     };
   }
@@ -317,8 +342,9 @@ describe('failures', () => {
     const n = 1_000_000;
     const y = engine.arena.alloc(4 * n);
     engine.arena.alloc(4 * n);
-    // Reads from the last page of the address space on, then from 0: the chunk taken last traps, whoever takes it.
-    const run = engine.bind([{ kernel: 'f32_plain_sqrt', args: [2 ** 32 - 4096, y, n, 0, 0] }]);
+    // The second half of X is beyond the memory: the worker's share.
+    const x = engine.arena.size - 2 * n;
+    const run = engine.bind([{ kernel: 'f32_plain_sqrt', args: [x, y, n, 0, 0] }]);
     let message = '';
     const attempt = () => {
       try {

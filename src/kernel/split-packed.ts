@@ -7,6 +7,8 @@ import type { KernelCall } from './call.ts';
 /** A call of blocks that do not depend on each other. */
 export interface BlockCall {
   readonly ns: number;
+  /** Outputs of different blocks lie in one cache line. */
+  readonly scatters: boolean;
   /** What each block weighs. */
   readonly weights: readonly number[];
   /** Arguments for blocks `from` to `to`. */
@@ -71,6 +73,7 @@ export function blockCall(
   }
   return {
     ns: (starts[starts.length - 1] - w) * b.ns * tokens,
+    scatters: b.scatters ?? false,
     weights: starts.slice(1).map((end, i) => end - starts[i]),
     part(from, to) {
       const part = [...args];

@@ -248,7 +248,7 @@ const depthwise =
     const pixels = outHeight * outWidth;
     const shape = { channels: 1, height, width, outHeight, outWidth, kernel, stride, padTop, padLeft };
     const steps = { 0: 4 * height * width, 1: 4 * (kernel * kernel + 1), 2: yChannelStride };
-    const plain = along(args, 6, steps, pixels * kernel * kernel * 0.04);
+    const plain = along(args, 6, steps, pixels * kernel * kernel * 0.06);
     return {
       ...plain,
       scratch: depthwiseScratchBytes(shape),

@@ -30,6 +30,8 @@ export interface SplitContext {
 
 /** Below this, waking others costs more than it brings. */
 const WORTH_NS = 20_000;
+/** And below this where threads write into each other's cache lines: 768x3072 int8, 40 us on one thread and 44 on two. */
+const WORTH_SCATTERING_NS = 50_000;
 /** A chunk's least work: taking one costs some 0.2 us. */
 const CHUNK_NS = 5_000;
 /** More chunks than threads even out what one thread is late. */
@@ -60,41 +62,62 @@ function evenly(weights: readonly number[], parts: number): number[] {
   return [...ends, weights.length];
 }
 
+/** A thread's share of the work in runs that shrink: first most of it, then what others may take when they are done sooner. */
+const SHRINKING = [[2 / 3, 8 / 9], [3 / 4]];
+
 /**
- * Ends of runs that grow: the last ones, which are taken first, are two thirds of the work together, one a thread; two thirds
- * of what they leave come before them, and so on. So a thread whose core is also another's (a neighbour on the host took a
- * third of one of two for minutes) ends up with less of the work, and no thread waits long for the last run.
- * @param largest what a run may weigh
+ * Ends of runs, an equal number for each thread's share: one is most of it, so that threads meet the same data in one call after
+ * the other; the rest evens out what one is late, since a core may also be another's (a neighbour on the host took a third
+ * of one of two for minutes). Undefined where there are too few units.
  */
-function growing(weights: readonly number[], threads: number, largest: number): number[] {
-  const ends: number[] = [];
-  const total = weights.reduce((a, b) => a + b, 0);
-  let left = total;
-  let share = 0;
-  for (let i = weights.length; i > 0; ) {
-    if (ends.length % threads === 0) {
-      share = Math.min((left * (left > 0.2 * total ? 2 / 3 : 1)) / threads, largest);
+function shares(weights: readonly number[], threads: number, most: number): number[] | undefined {
+  const bounds = evenly(weights, threads);
+  if (bounds.length < threads) return undefined;
+  cuts: for (const parts of SHRINKING) {
+    if ((parts.length + 1) * threads > most) continue;
+    const ends: number[] = [];
+    let from = 0;
+    for (const to of bounds) {
+      if (to - from <= parts.length) continue cuts;
+      const share = weights.slice(from, to).reduce((a, b) => a + b, 0);
+      let sum = 0;
+      let at = from;
+      for (const [i, part] of parts.entries()) {
+        // At least one unit for this run, and one for each that follows.
+        do sum += weights[at++];
+        while (at < to - (parts.length - i) && sum + weights[at] / 2 < part * share);
+        ends.push(at);
+      }
+      ends.push(to);
+      from = to;
     }
-    ends.push(i);
-    let sum = 0;
-    do sum += weights[--i];
-    while (i > 0 && sum + weights[i - 1] / 2 <= share);
-    left -= sum;
+    return ends;
   }
-  return ends.reverse();
+  return bounds;
 }
 
-/** Work of the busiest thread when each takes the next run, from the last on, whenever it is free. */
+/** Work of the busiest thread when each takes, whenever it is free, what {@link Control.take} gives. */
 function span(weights: readonly number[], ends: readonly number[], threads: number): number {
   const busy = new Array<number>(threads).fill(0);
-  for (let e = ends.length - 1; e >= 0; e--) {
-    const least = busy.indexOf(Math.min(...busy));
-    for (let i = e ? ends[e - 1] : 0; i < ends[e]; i++) busy[least] += weights[i];
+  const count = ends.length;
+  const taken = new Array<boolean>(count).fill(false);
+  for (let n = 0; n < count; n++) {
+    const thread = busy.indexOf(Math.min(...busy));
+    const first = Math.floor((thread * count) / threads);
+    const own = Math.floor(((thread + 1) * count) / threads) - first;
+    let i = 0;
+    let run = -1;
+    do {
+      run = i < own ? first + i : (first + count - 1 - (i - own)) % count;
+      i++;
+    } while (taken[run]);
+    taken[run] = true;
+    for (let u = run ? ends[run - 1] : 0; u < ends[run]; u++) busy[thread] += weights[u];
   }
   return Math.max(...busy);
 }
 
-/** The runs that end soonest; equal ones: those that grow, where even the least is worth taking, then the fewest. */
+/** The runs that end soonest; equal ones: shares of the threads, then the fewest. */
 function schedule(
   weights: readonly number[],
   ns: number,
@@ -109,10 +132,11 @@ function schedule(
     const time = span(weights, ends, threads);
     if (time < best.span * 0.995) best = { ends, span: time };
   }
-  if (best.ends.length < 2) return best;
-  const ends = growing(weights, threads, (total * MOST_NS) / ns);
+  // Most of a thread's share is two thirds of it.
+  const ends = ns < threads * MOST_NS ? shares(weights, threads, most) : undefined;
+  if (best.ends.length < 2 || !ends) return best;
   const time = span(weights, ends, threads);
-  return ends.length <= most && time < best.span * 1.01 ? { ends, span: time } : best;
+  return time < best.span * 1.02 ? { ends, span: time } : best;
 }
 
 /** Cuts a list of calls, to be run in order. */
@@ -155,6 +179,7 @@ function reshaped(group: readonly ColumnCall[], { scratches = [] }: ColumnCall):
 function splitBlocks(call: KernelCall, ctx: SplitContext): Phase | undefined {
   const blocks = blockCall(call, ctx.view);
   if (!blocks || chunksFor(blocks.ns, ctx.threads) < 2) return undefined;
+  if (blocks.scatters && blocks.ns < WORTH_SCATTERING_NS) return undefined;
   const { ends } = schedule(blocks.weights, blocks.ns, ctx.threads);
   if (ends.length < 2) return undefined;
   let from = 0;
@@ -171,7 +196,7 @@ function splitSingle(call: KernelCall, ctx: SplitContext): Phase {
   if (!s || most < 2) return [[call]];
   const units = Math.ceil(s.units / s.align);
   // Scratch is a copy a chunk: few of them stay in the caches.
-  const parts = s.scratch ? Math.min(most, ctx.threads * 2) : most;
+  const parts = Math.min(most, ctx.threads * (s.scratch ? 2 : CHUNKS_PER_THREAD));
   const { ends } = schedule(new Array<number>(units).fill(1), s.ns, ctx.threads, parts);
   if (ends.length < 2) return [[call]];
   const bytes = Math.ceil((s.scratch ?? 0) / 64) * 64;

@@ -1,7 +1,8 @@
 /**
  * What leader and workers share beside the kernels' memory: a few counters, and the job at hand. A job is a list of chunks that
- * may run in any order and at once; a chunk is a list of kernel calls. Whoever is free takes the next chunk, so a worker that
- * is late, asleep or dead delays nothing that it has not taken.
+ * may run in any order and at once; a chunk is a list of kernel calls. Every thread begins at its own place of the list, so that
+ * it finds in its cache what it wrote in the job before, and then takes what others have left: a worker that is late, asleep or
+ * dead delays nothing that it has not taken.
  */
 import type { KernelCall } from '../kernel/call.ts';
 import type { Kernels } from '../kernel/instance.ts';
@@ -16,10 +17,16 @@ export const WORD = {
   asleep: 32,
   /** A chunk failed: 1 by a trap, 2 otherwise. */
   failed: 48,
+  /** Bits of chunks that are taken, and of those there are not, a word for each 32; then chunks of the job. */
+  taken: 64,
+  count: 80,
   /** Characters of the failure's message, and from `message` on the characters, one a word. */
-  length: 64,
-  message: 65,
+  length: 96,
+  message: 97,
 } as const;
+
+/** Chunks a job may have. */
+export const MAX_CHUNKS = 32 * (WORD.count - WORD.taken);
 
 const WORDS = 512;
 const MAX_MESSAGE = WORDS - WORD.message;
@@ -33,20 +40,55 @@ export class Control {
   /** [where each chunk begins, and one end] then for each call: kernel id, number of arguments, arguments. */
   readonly job: Float64Array<SharedArrayBuffer>;
 
-  constructor(buffer = new SharedArrayBuffer(4 * WORDS + 8 * JOB_NUMBERS)) {
-    this.buffer = buffer;
-    this.words = new Int32Array(buffer, 0, WORDS);
-    this.job = new Float64Array(buffer, 4 * WORDS, JOB_NUMBERS);
+  /** @param buffer another thread's; left out, a new one without a job */
+  constructor(buffer?: SharedArrayBuffer) {
+    this.buffer = buffer ?? new SharedArrayBuffer(4 * WORDS + 8 * JOB_NUMBERS);
+    this.words = new Int32Array(this.buffer, 0, WORDS);
+    this.job = new Float64Array(this.buffer, 4 * WORDS, JOB_NUMBERS);
+    if (!buffer) this.words.fill(-1, WORD.taken, WORD.count);
   }
 
-  /** Takes a chunk: its index, or -1 when there is none. */
-  take(): number {
-    for (let open = Atomics.load(this.words, WORD.open); open > 0; ) {
-      const was = Atomics.compareExchange(this.words, WORD.open, open, open - 1);
-      if (was === open) return open - 1;
-      open = was;
+  /** Offers the chunks of a job. Nothing can be taken until the very last store. */
+  offer(numbers: Float64Array, chunks: number): void {
+    const { words } = this;
+    this.job.set(numbers);
+    Atomics.store(words, WORD.count, chunks);
+    Atomics.store(words, WORD.pending, chunks);
+    Atomics.store(words, WORD.open, chunks);
+    for (let first = 0; first < chunks; first += 32) {
+      const left = chunks - first;
+      Atomics.store(words, WORD.taken + (first >> 5), left < 32 ? -1 << left : 0);
+    }
+  }
+
+  /**
+   * Takes a chunk: the next from the thread's place on, a share of the list like everyone's; when those are gone, the last of the
+   * share before, and so on round. Its index, or -1 when there is none.
+   */
+  take(thread: number, threads: number): number {
+    const { words } = this;
+    const count = Atomics.load(words, WORD.count);
+    const first = Math.floor((thread * count) / threads);
+    const own = Math.floor(((thread + 1) * count) / threads) - first;
+    for (let i = 0; i < count; i++) {
+      const chunk = i < own ? first + i : (first + count - 1 - (i - own)) % count;
+      const [word, bit] = [WORD.taken + (chunk >> 5), 1 << (chunk & 31)];
+      if (Atomics.load(words, word) & bit || Atomics.or(words, word, bit) & bit) continue;
+      Atomics.sub(words, WORD.open, 1);
+      return chunk;
     }
     return -1;
+  }
+
+  /** Takes all chunks that nobody has, so that nobody will; their number. */
+  takeAll(): number {
+    const { words } = this;
+    let left = 0;
+    for (let word = WORD.taken; word < WORD.count; word++) {
+      for (let free = ~Atomics.exchange(words, word, -1); free; free &= free - 1) left++;
+    }
+    Atomics.sub(words, WORD.open, left);
+    return left;
   }
 
   /** Says that a chunk is done; whether it was the last. */

@@ -4,7 +4,7 @@ import type { KernelCall } from '../kernel/call.ts';
 import type { Kernels } from '../kernel/instance.ts';
 import { type Phase, splitCalls } from '../kernel/split.ts';
 import type { Arena } from '../memory/arena.ts';
-import { Control, chunkNumbers, encodeJob, JOB_NUMBERS, Patience, WORD } from './control.ts';
+import { Control, chunkNumbers, encodeJob, JOB_NUMBERS, MAX_CHUNKS, Patience, WORD } from './control.ts';
 import type { ThreadHost, WorkerHandle } from './host.ts';
 
 export interface PoolOptions {
@@ -62,6 +62,7 @@ export class Pool {
   recovery: Promise<void> | undefined;
   private readonly patience = new Patience(SPIN_MS);
   private replaced = 0;
+  private started = 0;
   private scratchAt = 0;
   private scratchBytes = 0;
   private disposed = false;
@@ -123,9 +124,7 @@ export class Pool {
     const { control } = this;
     const { words } = control;
     if (this.recovery) throw new WorkerError('a worker was lost and is being replaced: use run(), which waits for it');
-    control.job.set(numbers);
-    Atomics.store(words, WORD.pending, run.length);
-    Atomics.store(words, WORD.open, run.length);
+    control.offer(numbers, run.length);
     if (Atomics.load(words, WORD.asleep)) Atomics.notify(words, WORD.open);
     const start = performance.now();
     let own = 0;
@@ -134,15 +133,16 @@ export class Pool {
       return Math.max(LOST_MS, LOST_FACTOR * job.chunkMs);
     };
     try {
-      for (let chunk = control.take(); chunk >= 0; chunk = control.take()) {
+      for (;;) {
+        const chunk = control.take(0, this.options.threads);
+        if (chunk < 0) break;
         run[chunk]();
         control.finish();
         own++;
       }
     } catch (error) {
       // Nobody takes what is left; what others have taken must end before the memory is anybody's again.
-      const left = Atomics.exchange(words, WORD.open, 0);
-      Atomics.sub(words, WORD.pending, left + 1);
+      Atomics.sub(words, WORD.pending, control.takeAll() + 1);
       try {
         this.join(limit());
       } catch {
@@ -219,8 +219,10 @@ export class Pool {
   }
 
   private async startWorker(): Promise<void> {
-    const { host, module, memory, startMs = START_MS } = this.options;
+    const { host, module, memory, threads, startMs = START_MS } = this.options;
     const { buffer } = this.control;
+    // After one was replaced two may have the same place: they then share it.
+    const thread = 1 + (this.started++ % (threads - 1));
     let handle: WorkerHandle | undefined;
     let timer: ReturnType<typeof setTimeout> | undefined;
     try {
@@ -236,7 +238,9 @@ export class Pool {
             this.lost(handle);
           },
         };
-        Promise.resolve(host.start({ module, memory, control: buffer, names: this.names }, events)).then((h) => {
+        Promise.resolve(
+          host.start({ module, memory, control: buffer, names: this.names, thread, threads }, events),
+        ).then((h) => {
           handle = h;
           if (this.disposed) {
             h.terminate();
@@ -284,7 +288,7 @@ function fit(phase: Phase): Phase[] {
   let numbers = 1;
   for (const chunk of phase) {
     const more = chunkNumbers(chunk);
-    if (numbers + more > JOB_NUMBERS) {
+    if (numbers + more > JOB_NUMBERS || phases[phases.length - 1].length === MAX_CHUNKS) {
       if (phases[phases.length - 1].length) phases.push([]);
       numbers = 1;
       if (1 + more > JOB_NUMBERS) {

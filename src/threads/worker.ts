@@ -9,6 +9,9 @@ export interface WorkerStart {
   readonly control: SharedArrayBuffer;
   /** Kernel names; the index is the id that jobs use. */
   readonly names: readonly string[];
+  /** Which of so many threads this is; 0 is the leader. */
+  readonly thread: number;
+  readonly threads: number;
 }
 
 /** How long a worker without work looks for some before it sleeps: between two steps of a network it stays awake. */
@@ -18,14 +21,15 @@ const patience = new Patience(0.08);
  * Runs chunks until it is told to end. Blocks its thread.
  * @param ready called when the worker can take chunks
  */
-export function serve({ module, memory, control: buffer, names }: WorkerStart, ready: () => void): void {
+export function serve(start: WorkerStart, ready: () => void): void {
+  const { module, memory, control: buffer, names, thread, threads } = start;
   const { exports } = new WebAssembly.Instance(module, { env: { memory } });
   const kernels = names.map((name) => exports[name] as Kernels[string]);
   const control = new Control(buffer);
   const { words, job } = control;
   ready();
   for (;;) {
-    const chunk = control.take();
+    const chunk = control.take(thread, threads);
     if (chunk >= 0) {
       try {
         runChunk(job, chunk, kernels);
