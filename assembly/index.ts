@@ -4,6 +4,7 @@ export * from './conv';
 export * from './csr';
 export * from './dense';
 export * from './depthwise';
+export * from './depthwisekxk';
 export * from './group';
 export * from './group24';
 export * from './int8';

@@ -21,11 +21,12 @@ test('kernel names follow the grammar', () => {
 });
 
 /** Files of assembly/ that are not a family. */
-const SHARED = new Set(['index.ts', 'relaxed.ts', 'isa.ts', 'tile.ts', 'math.ts', 'README.md']);
+const SHARED = new Set(['index.ts', 'relaxed.ts', 'isa.ts', 'tile.ts', 'planes.ts', 'math.ts', 'README.md']);
 /** Kernels that are part of another family, in files of their own. */
 const PARTS: Record<string, string> = {
   stem: 'conv',
   col2im: 'conv',
+  depthwisekxk: 'depthwise',
   group24: 'group',
   int8store: 'int8',
   int8quant: 'int8',
