@@ -18,7 +18,7 @@ export * from './spmv';
 export * from './spmvint8';
 export * from './stem';
 
-/** Raised whenever a kernel's arguments or a packed layout changes. */
+/** Raised in a release in which a kernel's arguments or a packed layout changed. */
 export function abi_version(): i32 {
   return 1;
 }

@@ -24,8 +24,8 @@ import { VARIANTS } from '../src/kernel/variants.ts';
 import { packStem } from '../src/pack/conv.ts';
 import { packGemv } from '../src/pack/dense.ts';
 import { packRowConv, rowLayout } from '../src/pack/rowconv.ts';
-import { PANEL_LANES, packSpmm } from '../src/pack/spmm.ts';
-import { Bench, ISAS, randf } from './support/kernels.ts';
+import { PANEL_LANES, type PackedSpmm, packSpmm } from '../src/pack/spmm.ts';
+import { Bench, ISAS, randf, rng } from './support/kernels.ts';
 import { check, covered, scratchBlock } from './support/split.ts';
 import { spmmVariants } from './support/spmm.ts';
 
@@ -44,6 +44,11 @@ function productCalls(
   seed = 1,
 ) {
   const packed = packSpmm(sparse(rows, cols, 0.3, seed), rows, cols, spmmVariants().find((v) => v.name === variant)!);
+  return packedCalls(b, packed, columns, plain, seed);
+}
+
+function packedCalls(b: Bench, packed: PackedSpmm, columns: number, plain: boolean, seed = 1) {
+  const { rows, cols } = packed;
   const panels = Math.ceil(columns / PANEL_LANES);
   const at = b.put(packed.data);
   const x = b.put(randf(panels * cols * 16, seed + 2));
@@ -68,6 +73,27 @@ describe.each(ISAS)('%s', (isa) => {
       [103, 300, 101],
     ]) {
       for (const plain of [false, true]) check(isa, (b) => productCalls(b, variant, rows, cols, columns, plain));
+    }
+  });
+
+  test('short rows: cut by columns and by rows', () => {
+    const variant = spmmVariants().find((v) => v.name === 'f32_csr_spmm_32x1')!;
+    for (const [rows, cols, columns] of [
+      [400, 24, 3300],
+      [1500, 40, 1100],
+      [3000, 90, 260],
+    ]) {
+      const keep = rng(rows);
+      // Rows of 0 to 5 nonzeros, 2 on the average at most.
+      const w = sparse(rows, cols, 1, 3).map((v, i) => {
+        const most = Math.floor(i / cols) % 6;
+        return (keep() + 1) / 2 < (most * 0.75) / cols ? v : 0;
+      });
+      const packed = packSpmm(w, rows, cols, variant, randf(rows, 4));
+      expect(packed.segments[0].kernel).toBe('f32_csr_spmm_512x1');
+      for (const plain of [false, true]) {
+        for (const threads of [2, 3]) check(isa, (b) => packedCalls(b, packed, columns, plain), threads);
+      }
     }
   });
 
@@ -411,6 +437,14 @@ describe('runs of columns', () => {
   test('are shares of the threads, and shrink towards what others may take', () => {
     expect(runs(400_000, 384, 2)).toEqual([128, 48, 16, 128, 48, 16]);
     expect(runs(400_000, 384, 4)).toEqual([64, 16, 16, 64, 16, 16, 64, 16, 16, 64, 16, 16]);
+  });
+  test('are no more than the work is worth, however many threads there are', () => {
+    for (const threads of [8, 16, 64]) {
+      const sqrt = (floats: number): KernelCall[] => [{ kernel: 'f32_plain_sqrt', args: [0, 0, floats, 0, 0] }];
+      const context = { threads, view: () => new Uint8Array(0), scratch: () => 0 };
+      expect(splitCalls(sqrt(210_000), context)[0].length).toBe(4);
+      expect(splitCalls(sqrt(600_000), context)[0].length).toBeLessThanOrEqual(12);
+    }
   });
   test('none takes longer than 20 ms, or half a tile more', () => {
     for (const columns of [16_000, 40_000, 160_000]) {

@@ -478,6 +478,28 @@ describe('bad input', () => {
     expect(() => unpackSpmvInt8(packSpmv(w, 3, 2, 'window'))).toThrow(/expected int8 weights/);
   });
 
+  test('packed weights whose labels or integers are not what a packer makes', () => {
+    const i8 = packSpmvInt8(int8, 3, 2);
+    const f32 = packSpmv(w, 3, 2, 'group16');
+    for (const p of [
+      { ...i8, format: 'group16' as const },
+      { ...i8, kernel: 'f32_window_spmv' },
+      { ...i8, type: 'i8f32' as const },
+      { ...f32, kernel: 'f32_group4_spmv' },
+      { ...f32, kernel: 'f32_window_spmv' },
+      { ...f32, type: 'f16' as const },
+    ]) {
+      expect(() => validateSpmv(p)).toThrow(/expected packed weights, got kernel/);
+    }
+    const changed = (at: number, byte: number) => ({ ...i8, data: i8.data.slice().fill(byte, at, at + 1) });
+    // Masks, a block of 8 outputs, a list of one count and bases, indices: then the integers.
+    expect(() => validateSpmv(changed(32 + 128 + 16 + 16, 0x80))).toThrow(/-127 to 127, got -128/);
+    expect(() => validateSpmv(changed(32 + 2, 0xff))).not.toThrow();
+    expect(() =>
+      validateSpmv({ ...changed(32 + 3, 0x7f), data: changed(32 + 3, 0x7f).data.fill(0xff, 34, 35) }),
+    ).toThrow(/expected a finite scale, got NaN/);
+  });
+
   // Layouts of relaxed SIMD are run where it is; where it is not, they are only read.
   test.each([...FORMATS, 'int8 pairs', 'int8 signs', 'int8 quads', 'int8 by f32', 'f16'] as const)(
     '%s: every byte of a packed matrix changed, truncated, extended',

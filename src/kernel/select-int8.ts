@@ -6,7 +6,7 @@ import type { Isa } from './isa.ts';
 export interface Int8Choice {
   /** Outputs in lanes: `window`. Columns in lanes: the others. */
   readonly format: Int8Format | 'window';
-  /** The fastest layout of `window`. */
+  /** The fastest layout of `window`, where that may be chosen. */
   readonly windows?: Int8Windows;
   /** Predicted time of each format, ns. */
   readonly formats: Readonly<Partial<Record<Int8Format | 'window', number>>>;

@@ -14,6 +14,7 @@
 import type { KernelCall } from './call.ts';
 import { blockCall } from './split-packed.ts';
 import { type ColumnCall, columnCall, type PackedProduct, type Panels, singleCall } from './split-table.ts';
+import { turn } from './turn.ts';
 
 /** Calls to be run in order by one thread. */
 export type Chunk = readonly KernelCall[];
@@ -36,6 +37,8 @@ const WORTH_SCATTERING_NS = 50_000;
 const CHUNK_NS = 5_000;
 /** More chunks than threads even out what one thread is late. */
 const CHUNKS_PER_THREAD = 4;
+/** Fine enough to be even within 2 %. */
+const UNITS_PER_PART = 48;
 /** A chunk's most work: who holds one for long cannot be told from who is lost. */
 const MOST_NS = 20_000_000;
 
@@ -68,11 +71,11 @@ const SHRINKING = [[2 / 3, 8 / 9], [3 / 4]];
 /**
  * Ends of runs, an equal number for each thread's share: one is most of it, so that threads meet the same data in one call after
  * the other; the rest evens out what one is late, since a core may also be another's (a neighbour on the host took a third
- * of one of two for minutes). Undefined where there are too few units.
+ * of one of two for minutes). Undefined where there are too few units, or too little work for so many runs.
  */
 function shares(weights: readonly number[], threads: number, most: number): number[] | undefined {
   const bounds = evenly(weights, threads);
-  if (bounds.length < threads) return undefined;
+  if (threads > most || bounds.length < threads) return undefined;
   cuts: for (const parts of SHRINKING) {
     if ((parts.length + 1) * threads > most) continue;
     const ends: number[] = [];
@@ -96,21 +99,15 @@ function shares(weights: readonly number[], threads: number, most: number): numb
   return bounds;
 }
 
-/** Work of the busiest thread when each takes, whenever it is free, what {@link Control.take} gives. */
+/** Work of the busiest thread when each takes a run, in its {@link turn}, whenever it is free. */
 function span(weights: readonly number[], ends: readonly number[], threads: number): number {
   const busy = new Array<number>(threads).fill(0);
   const count = ends.length;
   const taken = new Array<boolean>(count).fill(false);
   for (let n = 0; n < count; n++) {
     const thread = busy.indexOf(Math.min(...busy));
-    const first = Math.floor((thread * count) / threads);
-    const own = Math.floor(((thread + 1) * count) / threads) - first;
-    let i = 0;
     let run = -1;
-    do {
-      run = i < own ? first + i : (first + count - 1 - (i - own)) % count;
-      i++;
-    } while (taken[run]);
+    for (let i = 0; run < 0 || taken[run]; i++) run = turn(i, thread, threads, count);
     taken[run] = true;
     for (let u = run ? ends[run - 1] : 0; u < ends[run]; u++) busy[thread] += weights[u];
   }
@@ -132,7 +129,7 @@ function schedule(
     const time = span(weights, ends, threads);
     if (time < best.span * 0.995) best = { ends, span: time };
   }
-  // Most of a thread's share is two thirds of it.
+  // A whole share is not too much for a run.
   const ends = ns < threads * MOST_NS ? shares(weights, threads, most) : undefined;
   if (best.ends.length < 2 || !ends) return best;
   const time = span(weights, ends, threads);
@@ -194,16 +191,19 @@ function splitSingle(call: KernelCall, ctx: SplitContext): Phase {
   const s = singleCall(call);
   const most = s ? chunksFor(s.ns, ctx.threads) : 1;
   if (!s || most < 2) return [[call]];
-  const units = Math.ceil(s.units / s.align);
   // Scratch is a copy a chunk: few of them stay in the caches.
-  const parts = Math.min(most, ctx.threads * (s.scratch ? 2 : CHUNKS_PER_THREAD));
+  const parts = s.scratch ? Math.min(most, ctx.threads * 2) : most;
+  // Scheduling looks at every unit for every number of parts: 20 million floats would take seconds.
+  const align =
+    s.align * Math.max(1, Math.floor(s.units / s.align / (UNITS_PER_PART * Math.max(parts, leastFor(s.ns)))));
+  const units = Math.ceil(s.units / align);
   const { ends } = schedule(new Array<number>(units).fill(1), s.ns, ctx.threads, parts);
   if (ends.length < 2) return [[call]];
   const bytes = Math.ceil((s.scratch ?? 0) / 64) * 64;
   const scratch = bytes ? ctx.scratch(bytes * ends.length) : 0;
   let from = 0;
   return ends.map((end, i) => {
-    const to = Math.min(end * s.align, s.units);
+    const to = Math.min(end * align, s.units);
     const args = s.part(from, to, scratch + i * bytes);
     from = to;
     return [{ kernel: call.kernel, args }];

@@ -15,7 +15,7 @@
  * earlier left in Y), and give the rows that do not fill a group of C to the kernels of 2 and 1.
  */
 import { ArgumentRangeError } from '../errors.ts';
-import type { Variant } from '../kernel/tiles.ts';
+import { SHORT_ROWS, type Variant } from '../kernel/tiles.ts';
 import { nonzerosOf } from './spmv.ts';
 
 export type SpmmFormat = 'dense' | 'csr' | 'group2' | 'group4';
@@ -90,8 +90,8 @@ export const MAX_COLS = Math.floor(0xffffffff / ROW_BYTES);
 /** Kernels for the rows that do not fill a group. */
 const REST: Readonly<Record<number, string>> = { 1: 'f32_csr_spmm_32x1', 2: 'f32_group2_spmm_16x2' };
 
-/** What takes the place of csr 32x1 where rows have so many nonzeros at most: up to a quarter faster (assembly/csr.ts). */
-const SHORT_ROWS = { kernel: 'f32_csr_spmm_512x1', nonzeros: 2 };
+/** Nonzeros a row up to which the kernel of short rows takes the place of csr 32x1: up to a quarter faster (assembly/csr.ts). */
+const SHORT = 2;
 
 /** Stored records of each format, which cost models need before packing: `indices` counts records over all groups. */
 export interface SpmmCount {
@@ -308,9 +308,10 @@ export function packSpmm(
       if (!all && c === 1) at += -n & 3;
       if (format !== 'dense') found += n;
     }
-    const short = variant.name === REST[1] && found - before <= SHORT_ROWS.nonzeros * count;
+    // Blocks that add to the first gain nothing.
+    const short = variant.name === REST[1] && k0 === 0 && found - before <= SHORT * count;
     const main = c === variant.channels ? variant.name : REST[c];
-    const kernel = short ? SHORT_ROWS.kernel : main;
+    const kernel = short ? SHORT_ROWS.name : main;
     segments.push({ kernel, row, rows: count, channels: c, from, to: from + bytes, input: k0, clamp: k1 === cols });
     at = Math.ceil(at / 16) * 16;
   }

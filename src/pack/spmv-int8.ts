@@ -25,8 +25,8 @@ interface Windows {
   readonly each: number;
   /** Positive and negative weights of an output have lists of their own, and the magnitudes are stored. */
   readonly signs: boolean;
-  /** The second mask before the blocks: 16 bits each for even and odd places. */
-  readonly masks: readonly [number, number];
+  /** The second constant before the blocks, a mask or factors: 16 bits each for even and odd places. */
+  readonly second: readonly [number, number];
   /** Where the index of a weight lies. */
   index(lane: number): number;
 }
@@ -36,11 +36,11 @@ const inPlace = (lane: number) => lane;
 export const WINDOWS: Readonly<Record<Int8Windows, Windows>> = {
   // The two halves of 16 bits are taken apart by a mask and a shift.
   pairs: {
-    ...{ kernel: 'i8_window_spmv', height: 8, each: 2, signs: false, masks: [255, 255] },
+    ...{ kernel: 'i8_window_spmv', height: 8, each: 2, signs: false, second: [255, 255] },
     index: (lane) => (lane < 8 ? 2 * lane : 2 * lane - 15),
   },
-  signs: { kernel: 'i8_signs_spmv', height: 4, each: 2, signs: true, masks: [1, 0xffff], index: inPlace },
-  quads: { kernel: 'i8_quads_q7spmv', height: 4, each: 4, signs: false, masks: [0, 0], index: inPlace },
+  signs: { kernel: 'i8_signs_spmv', height: 4, each: 2, signs: true, second: [1, 0xffff], index: inPlace },
+  quads: { kernel: 'i8_quads_q7spmv', height: 4, each: 4, signs: false, second: [0, 0], index: inPlace },
 };
 
 function validate({ weights, scales }: Int8Matrix, rows: number, cols: number, bias?: Float32Array): void {
@@ -69,13 +69,13 @@ export function packSpmvInt8(
 ): PackedSpmv {
   validate(m, rows, cols, bias);
   const { weights, scales } = m;
-  const { kernel, height, each, signs, masks, index } = WINDOWS[windows];
+  const { kernel, height, each, signs, second, index } = WINDOWS[windows];
   const out = new Writer();
   const constants = out.take(32);
   for (let i = 0; i < 16; i++) out.u8(constants + i, 15);
-  for (let i = 0; i < 8; i++) out.u16(constants + 16 + 2 * i, masks[i & 1]);
+  for (let i = 0; i < 8; i++) out.u16(constants + 16 + 2 * i, second[i & 1]);
   const byRow = listsOfRows(weights, rows, cols);
-  const lists = signs ? listsOfSigns(weights, rows, cols) : byRow;
+  const lists = signs ? listsOfSigns(weights, rows, cols, byRow.inputs.length) : byRow;
   const listsIn = (block: Uint32Array) => (signs ? bothSigns(block) : block);
   const order = arrange(byRow, rows, cols, height, tries, (block) => stepsIn(lists, listsIn(block), each));
   let stored = 0;

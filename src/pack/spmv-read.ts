@@ -1,7 +1,7 @@
 /** Reads packed weights of the kernels for few tokens back, with every offset checked (layout: spmv.ts). */
 import { SparseFormatError } from '../errors.ts';
 import { HALF_BITS, HALF_SCALE, HEIGHT, halfPlace, headOf, LIST, NONE, type PackedSpmv } from './spmv.ts';
-import { type Int8Matrix, WINDOWS } from './spmv-int8.ts';
+import { type Int8Matrix, MAX_PRODUCTS, WINDOWS } from './spmv-int8.ts';
 import { WINDOW } from './window.ts';
 
 interface Reader {
@@ -13,7 +13,11 @@ interface Reader {
 function read(p: PackedSpmv, to: Reader): void {
   const { rows, cols, format, data } = p;
   const int8 = p.type === 'i8' ? Object.values(WINDOWS).find((w) => w.kernel === p.kernel) : undefined;
-  if (p.type === 'i8' && !int8) throw new SparseFormatError(`expected a kernel of int8 weights, got ${p.kernel}`);
+  const kernel =
+    int8?.kernel ?? { f32: `f32_${format}_spmv`, f16: 'f16_group16_spmv', i8f32: 'i8_window_f32spmv', i8: '' }[p.type];
+  if (p.kernel !== kernel || (p.type === 'f16' ? format !== 'group16' : p.type !== 'f32' && format !== 'window')) {
+    throw new SparseFormatError(`expected packed weights, got kernel ${p.kernel} for ${p.type} ${format}`);
+  }
   const wide = p.type === 'i8f32';
   const half = p.type === 'f16';
   const window = format === 'window';
@@ -30,7 +34,7 @@ function read(p: PackedSpmv, to: Reader): void {
   if (int8) {
     const masks = need(32);
     for (let i = 0; i < 16; i++) {
-      const [mask, got] = [i < 8 ? 0x0f0f : int8.masks[i & 1], view.getUint16(masks + 2 * i, true)];
+      const [mask, got] = [i < 8 ? 0x0f0f : int8.second[i & 1], view.getUint16(masks + 2 * i, true)];
       if (got !== mask) throw wrong(masks + 2 * i, `expected ${mask}, got ${got}`);
     }
   }
@@ -45,6 +49,7 @@ function read(p: PackedSpmv, to: Reader): void {
   const seen = new Uint8Array(height * Math.min(cols, LIST));
   const mine: number[] = [];
   const sums = new Int32Array(height);
+  const counts = new Int32Array(height);
   const put = (where: number, i: number, col: number, value: number, limit: number): void => {
     if (col >= limit) throw wrong(where, `expected an input below ${limit}, got ${col}`);
     if (i >= mine.length) {
@@ -56,12 +61,14 @@ function read(p: PackedSpmv, to: Reader): void {
     if (seen[key]) throw wrong(where, `expected each weight once, got output ${mine[i]}, input ${col} again`);
     seen[key] = 1;
     sums[i] += value;
+    if (++counts[i] > MAX_PRODUCTS && int8) throw wrong(where, `expected at most ${MAX_PRODUCTS} weights of an output`);
     to.weight(mine[i], col, value);
   };
   for (let r0 = 0; r0 < rows; r0 += height) {
     const block = need(int8 ? 16 * height : wide ? 192 : window ? 128 : 4 * height);
     mine.length = 0;
     sums.fill(0);
+    counts.fill(0);
     for (let i = 0; i < Math.min(height, rows - r0); i++) {
       const where = block + (wide ? 128 : int8 ? 12 * height : 64) + 4 * i;
       const row = window ? view.getUint32(where, true) / 4 : r0 + i;
@@ -70,7 +77,11 @@ function read(p: PackedSpmv, to: Reader): void {
       }
       known[row] = 1;
       mine.push(row);
-      if (int8 || wide) to.scale(row, view.getFloat32(block + 4 * i, true));
+      if (int8 || wide) {
+        const scale = view.getFloat32(block + 4 * i, true);
+        if (!Number.isFinite(scale)) throw wrong(block + 4 * i, `expected a finite scale, got ${scale}`);
+        to.scale(row, scale);
+      }
     }
     for (let k0 = 0; k0 === 0 || k0 < cols; k0 += LIST) {
       seen.fill(0);
@@ -90,6 +101,7 @@ function read(p: PackedSpmv, to: Reader): void {
           for (let lane = 0; lane < 16; lane++) {
             const [from, place] = [pair + 16 + 16 * (i & 1) + lane, pair + int8.index(lane)];
             const stored = view.getInt8(from);
+            if (stored === -128) throw wrong(from, 'expected an integer from -127 to 127, got -128');
             if (int8.signs && stored < 0) throw wrong(from, `expected a magnitude, got ${stored}`);
             const value = int8.signs && lane & 2 ? -stored : stored;
             const index = (data[place] >> (4 * (i & 1))) & 15;

@@ -24,9 +24,9 @@ export function listsOfRows(w: Matrix, rows: number, cols: number): Lists {
 }
 
 /** The positive weights of row r, list 2 r, and its negative ones, list 2 r + 1. */
-export function listsOfSigns(w: Int8Array, rows: number, cols: number): Lists {
+export function listsOfSigns(w: Int8Array, rows: number, cols: number, nonzeros: number): Lists {
   const pointers = new Uint32Array(2 * rows + 1);
-  const { inputs } = listsOfRows(w, rows, cols);
+  const inputs = new Uint32Array(nonzeros);
   let n = 0;
   for (let list = 0; list < 2 * rows; list++) {
     const sign = list & 1 ? -1 : 1;

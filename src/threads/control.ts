@@ -1,11 +1,12 @@
 /**
  * What leader and workers share beside the kernels' memory: a few counters, and the job at hand. A job is a list of chunks that
  * may run in any order and at once; a chunk is a list of kernel calls. Every thread begins at its own place of the list, so that
- * it finds in its cache what it wrote in the job before, and then takes what others have left: a worker that is late, asleep or
- * dead delays nothing that it has not taken.
+ * it finds in its cache what it wrote in the job before, and then takes what others have left, so that nothing waits for a worker
+ * that is late, asleep or dead but what it has taken.
  */
 import type { KernelCall } from '../kernel/call.ts';
 import type { Kernels } from '../kernel/instance.ts';
+import { turn } from '../kernel/turn.ts';
 
 /** Words of the control block, each on a cache line of its own. */
 export const WORD = {
@@ -48,7 +49,7 @@ export class Control {
     if (!buffer) this.words.fill(-1, WORD.taken, WORD.count);
   }
 
-  /** Offers the chunks of a job. Nothing can be taken until the very last store. */
+  /** Offers the chunks of a job. Nothing can be taken before the stores of `taken`, which come last. */
   offer(numbers: Float64Array, chunks: number): void {
     const { words } = this;
     this.job.set(numbers);
@@ -61,17 +62,12 @@ export class Control {
     }
   }
 
-  /**
-   * Takes a chunk: the next from the thread's place on, a share of the list like everyone's; when those are gone, the last of the
-   * share before, and so on round. Its index, or -1 when there is none.
-   */
+  /** Takes a chunk, the next in the thread's turn that nobody has taken. Its index, or -1 when there is none. */
   take(thread: number, threads: number): number {
     const { words } = this;
     const count = Atomics.load(words, WORD.count);
-    const first = Math.floor((thread * count) / threads);
-    const own = Math.floor(((thread + 1) * count) / threads) - first;
     for (let i = 0; i < count; i++) {
-      const chunk = i < own ? first + i : (first + count - 1 - (i - own)) % count;
+      const chunk = turn(i, thread, threads, count);
       const [word, bit] = [WORD.taken + (chunk >> 5), 1 << (chunk & 31)];
       if (Atomics.load(words, word) & bit || Atomics.or(words, word, bit) & bit) continue;
       Atomics.sub(words, WORD.open, 1);

@@ -57,12 +57,12 @@ export class Pool {
   private readonly names: readonly string[];
   private readonly sleeps: boolean;
   private control = new Control();
-  private workers = new Set<WorkerHandle>();
+  /** The place of each in the list of chunks. */
+  private workers = new Map<WorkerHandle, number>();
   /** Resolves when lost workers have ended and their replacements have come. */
   recovery: Promise<void> | undefined;
   private readonly patience = new Patience(SPIN_MS);
   private replaced = 0;
-  private started = 0;
   private scratchAt = 0;
   private scratchBytes = 0;
   private disposed = false;
@@ -81,7 +81,7 @@ export class Pool {
   static async create(options: PoolOptions): Promise<Pool> {
     const pool = new Pool(options);
     try {
-      await Promise.all(Array.from({ length: options.threads - 1 }, () => pool.startWorker()));
+      await Promise.all(Array.from({ length: options.threads - 1 }, (_, i) => pool.startWorker(i + 1)));
       return pool;
     } catch (error) {
       pool.dispose();
@@ -194,7 +194,7 @@ export class Pool {
 
   /** Who holds the lost chunk is unknown: all workers go, and with them the control block that they might still write. */
   private replaceAll(limit: number): void {
-    const old = [...this.workers];
+    const old = [...this.workers.keys()];
     const { words } = this.control;
     this.workers.clear();
     Atomics.store(words, WORD.open, -1);
@@ -210,19 +210,18 @@ export class Pool {
         await new Promise((resolve) => setTimeout(resolve, 10));
       }
       if (this.disposed) return;
-      const missing = this.options.threads - 1 - this.workers.size;
-      await Promise.allSettled(Array.from({ length: missing }, () => this.startWorker()));
+      const missing = Array.from({ length: this.options.threads - 1 }, (_, i) => i + 1);
+      for (const place of this.workers.values()) missing.splice(missing.indexOf(place), 1);
+      await Promise.allSettled(missing.map((place) => this.startWorker(place)));
     };
     this.recovery = recover().finally(() => {
       this.recovery = undefined;
     });
   }
 
-  private async startWorker(): Promise<void> {
+  private async startWorker(thread: number): Promise<void> {
     const { host, module, memory, threads, startMs = START_MS } = this.options;
     const { buffer } = this.control;
-    // After one was replaced two may have the same place: they then share it.
-    const thread = 1 + (this.started++ % (threads - 1));
     let handle: WorkerHandle | undefined;
     let timer: ReturnType<typeof setTimeout> | undefined;
     try {
@@ -245,7 +244,7 @@ export class Pool {
           if (this.disposed) {
             h.terminate();
             reject(new WorkerError('disposed'));
-          } else if (!over) this.workers.add(h);
+          } else if (!over) this.workers.set(h, thread);
         }, reject);
       });
     } catch (error) {
@@ -261,13 +260,14 @@ export class Pool {
     // It was on its way while the others were lost.
     this.workers.delete(handle!);
     handle!.terminate();
-    if (!this.disposed) await this.startWorker();
+    if (!this.disposed) await this.startWorker(thread);
   }
 
   /** A worker ended by itself. If it held a chunk, the leader will notice; another takes its place. */
   private lost(handle: WorkerHandle | undefined): void {
-    if (!handle || this.disposed || !this.workers.delete(handle) || this.replaced++ >= MAX_REPLACED) return;
-    this.startWorker().catch(() => {});
+    const place = handle && this.workers.get(handle);
+    if (!place || this.disposed || !this.workers.delete(handle) || this.replaced++ >= MAX_REPLACED) return;
+    this.startWorker(place).catch(() => {});
   }
 
   /** Ends the workers. Calling it twice does no harm. */
@@ -277,7 +277,7 @@ export class Pool {
     const { words } = this.control;
     Atomics.store(words, WORD.open, -1);
     Atomics.notify(words, WORD.open);
-    for (const worker of this.workers) worker.terminate();
+    for (const worker of this.workers.keys()) worker.terminate();
     this.workers.clear();
   }
 }
