@@ -6,6 +6,7 @@ import { instantiate, type KernelInstance, type Kernels, toModule, type WasmSour
 import { chooseIsa, type Isa } from './kernel/isa.ts';
 import { Arena } from './memory/arena.ts';
 import type { AdaptedOperator, AdaptedOptions } from './sparse/adapted.ts';
+import { kept } from './sparse/arguments.ts';
 import type { Operand } from './sparse/composite.ts';
 import type { SparseMatrix } from './sparse/matrix.ts';
 import type { PrepareOptions, SpmmOperator, SpmmOptions } from './sparse/operators.ts';
@@ -164,6 +165,7 @@ export class Engine {
     x: Float32Array,
     options: SpmmOptions & { columns?: number; out?: Float32Array } = {},
   ): Promise<Float32Array> {
+    [w, x, options] = this.ownAll(w, x, options);
     return (await this.operators()).spmm(this, w, x, options);
   }
 
@@ -173,6 +175,7 @@ export class Engine {
     x: Float32Array,
     options: Omit<SpmmOptions, 'layout'> & { out?: Float32Array } = {},
   ): Promise<Float32Array> {
+    [w, x, options] = this.ownAll(w, x, options);
     return (await this.operators()).spmm(this, w, x, { ...options, columns: 1 });
   }
 
@@ -190,7 +193,22 @@ export class Engine {
     b: Float32Array,
     options: { scale?: number } = {},
   ): Promise<SparseMatrix> {
+    [a, b] = [this.own(a), this.own(b)];
     return (await this.operators()).sddmm(this, pattern, a, b, options);
+  }
+
+  /** What is a view of this engine's memory, copied at once: by the time that the product runs the memory may have grown. */
+  private own<T>(array: T): T {
+    return array instanceof Float32Array && this.arena.size ? (kept(this.arena, array) as T) : array;
+  }
+
+  private ownAll<T extends { bias?: Float32Array }>(
+    w: Operand,
+    x: Float32Array,
+    options: T,
+  ): [Operand, Float32Array, T] {
+    if (w && 'data' in w) w = { ...w, data: this.own(w.data) };
+    return [w, this.own(x), options?.bias ? { ...options, bias: this.own(options.bias) } : options];
   }
 
   /**

@@ -1,6 +1,6 @@
 import { readSource } from '#assets';
 import { Engine, type EngineOptions } from './engine.ts';
-import { ArgumentTypeError, DisposedError, ModelFormatError } from './errors.ts';
+import { ArgumentRangeError, ArgumentTypeError, DisposedError, ModelFormatError } from './errors.ts';
 import type { Graph, ValueInfo } from './graph/ir.ts';
 import type { Place } from './graph/place.ts';
 import type { Plan, Step } from './graph/plan.ts';
@@ -137,8 +137,10 @@ export class Model {
    * Times every step.
    * @param feeds inputs to run on; left out, random ones of the declared shape, symbols and unknown dimensions being 1
    * @param runs repetitions; medians are reported
+   * @throws ArgumentRangeError for runs; otherwise as runSync() does
    */
   profile(feeds: Feeds = this.sampleFeeds(), runs = 10): Profile {
+    if (!(Number.isInteger(runs) && runs > 0)) throw new ArgumentRangeError('runs', 'an integer above 0', runs);
     this.runSync(feeds);
     const plan = this.plans.for(feeds);
     const times = plan.steps.map(() => new Float64Array(runs));

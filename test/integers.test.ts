@@ -261,6 +261,40 @@ test('int8 weights as floats where f32 weights do not stay in a cache', () => {
   }
 });
 
+test('bad input: integers of -128, sums beyond 32 bits, more rows and columns than fit', async () => {
+  using engine = await Engine.create();
+  const csr = { rows: 1, cols: 2, rowPointers: [0, 2], columnIndices: [0, 1], values: Int8Array.of(-128, 5) };
+  const w = SparseMatrix.fromCSR(csr, { dtype: 'int8', scales: [1] });
+  expect(await engine.spmm(w, Float32Array.of(1, 1))).toEqual(Float32Array.of(-123));
+  for (const activations of ['int8', 'uint7'] as const) {
+    await expect(engine.spmm(w, new Float32Array(2), { activations })).rejects.toThrow(
+      /"w" expected integers from -127 to 127 for u?int[78] activations, got -128/,
+    );
+  }
+  const n = 2 ** 20;
+  const huge = SparseMatrix.fromCOO(
+    { rows: n, cols: n, rowIndices: [5], columnIndices: [7], values: [2] },
+    { dtype: 'int8' },
+  );
+  await expect(engine.spmm(huge, new Float32Array(n), { activations: 'int8' })).rejects.toMatchObject({
+    code: 'SPARSE_FORMAT',
+  });
+});
+
+test('views of the memory, given to products while another makes it grow', async () => {
+  using engine = await Engine.create();
+  const small = SparseMatrix.fromDense(Float32Array.of(1, 2, 3, 4), 2, 2);
+  using op = await engine.prepare(small, { columns: 2 });
+  op.input.set([1, 2, 3, 4]);
+  const [, y, z] = await Promise.all([
+    engine.spmm(small, new Float32Array(8e6)),
+    engine.spmm(small, op.input, { bias: op.input.subarray(0, 2) }),
+    engine.spmv(small, op.input.subarray(0, 2)),
+  ]);
+  expect(y).toEqual(Float32Array.of(8, 11, 17, 24));
+  expect(z).toEqual(Float32Array.of(5, 11));
+});
+
 test('bad input: typed errors', async () => {
   using engine = await Engine.create();
   const int8 = matrix(integers(4, 5, 0.5, 1), scalesOf(4), 4, 5);

@@ -115,3 +115,20 @@ test('a chain of buffers needs no more than its two largest neighbours', () => {
   const lives = Array.from({ length: 10 }, (_, i) => ({ bytes: 6400, first: i, last: i + 1 }));
   expect(planMemory(lives).bytes).toBe(12800);
 });
+
+test('a limit that is no multiple of a page: OutOfMemoryError, and no block beyond the memory', () => {
+  for (const limit of [1, 65535, 65537, 88_000, 100_000, 300_001, 1_100_000]) {
+    const memory = new WebAssembly.Memory({ initial: 1 });
+    const arena = new Arena(memory, 1024, limit);
+    const sizes = [100, 9_000, 30_000, 64, 70_000, 500_000];
+    for (let i = 0; i < 60; i++) {
+      try {
+        const at = arena.alloc(sizes[i % sizes.length]);
+        expect(at + sizes[i % sizes.length]).toBeLessThanOrEqual(memory.buffer.byteLength);
+      } catch (error) {
+        expect(error).toMatchObject({ code: 'OUT_OF_MEMORY' });
+      }
+    }
+    expect(memory.buffer.byteLength).toBeLessThanOrEqual(Math.max(65536, limit));
+  }
+});

@@ -8,6 +8,7 @@ import { WorkerError } from '../src/errors.ts';
 import { spmmCalls } from '../src/kernel/spmm.ts';
 import { Model } from '../src/model.ts';
 import { packSpmm } from '../src/pack/spmm.ts';
+import { Composite } from '../src/sparse/composite.ts';
 import { SparseMatrix } from '../src/sparse/matrix.ts';
 import { Tensor } from '../src/tensor.ts';
 import { Control, MAX_CHUNKS, Patience, WORD } from '../src/threads/control.ts';
@@ -15,7 +16,7 @@ import type { WorkerHandle } from '../src/threads/host.ts';
 import { wantedThreads } from '../src/threads/start.ts';
 import type { WorkerStart } from '../src/threads/worker.ts';
 import { threads as host } from './support/assets.ts';
-import { randf } from './support/kernels.ts';
+import { randf, rng } from './support/kernels.ts';
 import { spmmVariants } from './support/spmm.ts';
 
 /** [rows][cols] with about `density` of nonzeros, in groups of `g` rows. */
@@ -237,6 +238,33 @@ describe('chunks', () => {
     expect(control.take(0, 3)).toBe(-1);
     expect(Atomics.load(control.words, WORD.open)).toBe(0);
   });
+});
+
+test('sums of matrices whose formats have tiles of different heights: the bits of one thread', async () => {
+  const engines = await Promise.all([1, 2, 3].map((threads) => Engine.create({ threads, deterministic: true })));
+  for (const [n, columns] of [
+    [128, 48],
+    [250, 32],
+    [770, 32],
+  ]) {
+    const keep = rng(n);
+    const sparse = (density: number, shared: number, seed: number): Float32Array => {
+      const used = new Map<number, boolean>();
+      return randf(n * n, seed).map((v, i) => {
+        const at = Math.floor(i / n / shared) * n + (i % n);
+        if (!used.has(at)) used.set(at, (keep() + 1) / 2 < density);
+        return used.get(at) ? v : 0;
+      });
+    };
+    const kinds = [sparse(1, 1, 1), sparse(0.05, 1, 2), sparse(0.2, 2, 3), sparse(0.2, 4, 4)];
+    const x = randf(n * columns, 5);
+    for (const [a, b] of [0, 1, 2, 3].flatMap((i) => [0, 1, 2, 3].map((j) => [kinds[i], kinds[j]]))) {
+      const w = Composite.sum({ data: a, rows: n, cols: n }, { data: b, rows: n, cols: n });
+      const [one, ...others] = await Promise.all(engines.map((e) => e.spmm(w, x, { columns })));
+      for (const y of others) expect(same(y, one)).toBe(true);
+    }
+  }
+  for (const e of engines) e.dispose();
 });
 
 describe('memory', () => {

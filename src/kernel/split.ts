@@ -322,7 +322,18 @@ function byRows(products: readonly Product[], ctx: SplitContext): Phase | undefi
       weights.set(row, (weights.get(row) ?? 0) + p.heads[g + 1] - p.heads[g]);
     }
   }
-  const rows = [...weights.keys()].sort((a, b) => a - b);
+  // A cut must not fall inside a group of any product: an addition to its rows would not wait for the product before it.
+  const whole = (row: number) =>
+    products.every(({ heads, channels }, i) => {
+      const [from, to] = [firstRows[i], firstRows[i] + (heads.length - 1) * channels];
+      return row <= from || row >= to || (row - from) % channels === 0;
+    });
+  const rows: number[] = [];
+  for (const row of [...weights.keys()].sort((a, b) => a - b)) {
+    const last = rows[rows.length - 1];
+    if (!rows.length || whole(row)) rows.push(row);
+    else weights.set(last, weights.get(last)! + weights.get(row)!);
+  }
   const { ends } = schedule(
     rows.map((r) => weights.get(r)!),
     ns,

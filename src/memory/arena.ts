@@ -31,11 +31,12 @@ export class Arena {
   /**
    * @param memory the module's memory
    * @param base first byte the arena may use; 0 stays unused so that no block has the address 0
-   * @param limit bytes; a wasm32 memory has at most 2^32
+   * @param limit bytes, rounded down to pages of 65536; a wasm32 memory has at most 2^32
    */
   constructor(memory: GrowableMemory, base = 1024, limit = 2 ** 32 - PAGE) {
     this.memory = memory;
-    this.limit = Math.min(limit, 2 ** 32 - PAGE);
+    // Whole pages: the room that is left must be room that can be had.
+    this.limit = Math.floor(Math.min(limit, 2 ** 32 - PAGE) / PAGE) * PAGE;
     this.end = memory.buffer.byteLength;
     this.free = this.end > base ? [{ at: align(base), bytes: this.end - align(base) }] : [];
   }

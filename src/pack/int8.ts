@@ -313,7 +313,8 @@ function constants(
     scale = unit / step;
   }
   if (size * (u7 ? 127 : 255) + Math.abs(start) > 2 ** 31 - 1) {
-    throw new ArgumentRangeError('weights', `sums within 32 bits, in row ${row}`, size);
+    const most = `magnitudes of at most ${Math.floor((2 ** 31 - 1) / (u7 ? 127 : 255))} together in row ${row}, less its bias`;
+    throw new ArgumentRangeError('weights', most, size);
   }
   return { start, scale: Math.fround(scale), bias: Math.fround(b / step), count: u7 ? sum : 0 };
 }

@@ -4,6 +4,7 @@
  */
 import { ArgumentRangeError, ArgumentTypeError } from '../errors.ts';
 import { checkArray } from './arguments.ts';
+import { allocate } from './check.ts';
 import { SparseMatrix } from './matrix.ts';
 import type { DenseMatrix } from './types.ts';
 
@@ -135,7 +136,7 @@ function expand(w: Operand): ArrayLike<number> {
     return parts.slice(1).reduce((left: ArrayLike<number>, part, i) => {
       const inner = parts[i].cols;
       const right = expand(part);
-      return Float64Array.from({ length: rows * part.cols }, (_, at) => {
+      return allocate(Float64Array, rows * part.cols, 'm').map((_, at) => {
         const [r, c] = [Math.floor(at / part.cols), at % part.cols];
         let sum = 0;
         for (let k = 0; k < inner; k++) sum += left[r * inner + k] * right[k * part.cols + c];
@@ -143,7 +144,7 @@ function expand(w: Operand): ArrayLike<number> {
       });
     }, expand(parts[0]));
   }
-  const out = new Float64Array(rows * cols);
+  const out = allocate(Float64Array, rows * cols, 'm');
   let [row, col] = [0, 0];
   for (const part of parts) {
     const dense = expand(part);

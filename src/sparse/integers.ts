@@ -8,6 +8,7 @@ import { spmvCalls, spmvScratch } from '../kernel/spmv.ts';
 import { packInt8 } from '../pack/int8.ts';
 import type { Dynamic, Int8Weights } from '../pack/quantize.ts';
 import { packSpmvInt8 } from '../pack/spmv-int8.ts';
+import { allocate } from './check.ts';
 import { partsOf, type SparseMatrix } from './matrix.ts';
 import type { Blocks } from './operator.ts';
 
@@ -38,7 +39,7 @@ interface Options {
 /** The integers of an int8 matrix, and its scales; a row of scale 0 is a row of zeros. */
 export function integersOf(w: SparseMatrix): Int8Weights {
   const { pattern, values } = partsOf(w);
-  const weights = new Int8Array(w.rows * w.cols);
+  const weights = allocate(Int8Array, w.rows * w.cols, 'w');
   pattern.visit((slot, row, col) => {
     if (values.scales![row] > 0) weights[row * w.cols + col] = values.data[slot];
   });

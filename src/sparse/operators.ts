@@ -17,7 +17,8 @@ export interface SpmmOptions {
   /** `features`: X is [cols][columns] and Y [rows][columns]. `tokens`: X is [columns][cols] and Y [columns][rows]. */
   layout?: 'features' | 'tokens';
   /**
-   * `float32`, the default: an int8 matrix is multiplied as the numbers it stands for.
+   * `float32`, the default: an int8 matrix is multiplied as the numbers it stands for; for few columns of a large one the scale of a
+   * row is multiplied last, so 127 times the sum of a row's |x| must be finite in f32.
    *
    * `int8` and `uint7` quantise X, with a scale for each column, and multiply an int8 matrix in integers, exactly. Results are
    * the same on every machine, instruction set and number of threads, and those of a column do not depend on the others. A

@@ -199,7 +199,8 @@ export class Products {
     const dense = w instanceof SparseMatrix ? w.toDense() : w.data;
     const { packed, at } = this.pack(dense, rows, cols, this.columns, bias);
     const calls = spmmCalls(packed, at, { ...io, columns: this.columns, ...limits, add });
-    return { kernel: packed.variant, format: packed.format, weightBytes: packed.bytes, calls };
+    const kernel = packed.segments[0]?.kernel ?? packed.variant;
+    return { kernel, format: packed.format, weightBytes: packed.bytes, calls };
   }
 
   /** Packs a matrix [rows][cols] for the kernel that is fastest on so many columns. */
@@ -216,6 +217,9 @@ function checkActivations(activations: string, w: Operand): void {
   }
   if (activations !== 'float32' && !(w instanceof SparseMatrix && w.dtype === 'int8')) {
     throw new ArgumentRangeError('activations', 'float32, unless w is a SparseMatrix of dtype int8', activations);
+  }
+  if (activations !== 'float32' && partsOf(w as SparseMatrix).values.data.includes(-128)) {
+    throw new ArgumentRangeError('w', `integers from -127 to 127 for ${activations} activations`, -128);
   }
 }
 
