@@ -1,5 +1,5 @@
 import { threads as threadHost, wasmAsset } from '#assets';
-import { ArgumentTypeError, DisposedError, SparsimdError } from './errors.ts';
+import { ArgumentTypeError, checkOptions, DisposedError, SparsimdError } from './errors.ts';
 import { ABI_VERSION } from './kernel/abi.ts';
 import type { KernelCall } from './kernel/call.ts';
 import { instantiate, type KernelInstance, type Kernels, toModule, type WasmSource } from './kernel/instance.ts';
@@ -81,11 +81,12 @@ export class Engine {
    *   ArgumentTypeError, ArgumentRangeError for options
    */
   static async create(options: EngineOptions = {}): Promise<Engine> {
+    checkOptions(options);
     const { isa: wanted, deterministic = false, wasm, maxBytes, threads = 1 } = options;
     if (wanted !== undefined && wanted !== 'simd128' && wanted !== 'relaxed') {
       throw new ArgumentTypeError('isa', "'simd128' or 'relaxed'", wanted);
     }
-    if (maxBytes !== undefined && !(maxBytes > 0))
+    if (maxBytes !== undefined && !(typeof maxBytes === 'number' && maxBytes > 0))
       throw new ArgumentTypeError('maxBytes', 'a positive number', maxBytes);
     const { isa, why } = chooseIsa(wanted, deterministic);
     // A Response can be read only once.

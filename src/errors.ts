@@ -127,6 +127,11 @@ export class ArgumentRangeError extends RangeError {
   }
 }
 
+/** @throws ArgumentTypeError unless options are an object */
+export function checkOptions(options: unknown): void {
+  if (typeof options !== 'object' || options === null) throw new ArgumentTypeError('options', 'an object', options);
+}
+
 /** A short description of any value, for messages. */
 export function describe(value: unknown): string {
   if (value === null || value === undefined) return String(value);

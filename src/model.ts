@@ -1,6 +1,6 @@
 import { readSource } from '#assets';
 import { Engine, type EngineOptions } from './engine.ts';
-import { ArgumentRangeError, ArgumentTypeError, DisposedError, ModelFormatError } from './errors.ts';
+import { ArgumentRangeError, ArgumentTypeError, checkOptions, DisposedError, ModelFormatError } from './errors.ts';
 import type { Graph, ValueInfo } from './graph/ir.ts';
 import type { Place } from './graph/place.ts';
 import type { Plan, Step } from './graph/plan.ts';
@@ -83,6 +83,7 @@ export class Model {
    *   OutOfMemoryError when the weights do not fit; ArgumentTypeError for a source of another kind
    */
   static async load(source: ModelSource, options: ModelOptions = {}): Promise<Model> {
+    checkOptions(options);
     const { signal, onProgress, sparsity = 'auto' } = options;
     if (sparsity !== 'auto' && sparsity !== 'off') throw new ArgumentTypeError('sparsity', "'auto' or 'off'", sparsity);
     signal?.throwIfAborted();

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { ArgumentRangeError, Engine, SparseMatrix } from '../src/index.ts';
 import { chooseFew } from '../src/kernel/few.ts';
 import { chooseInt8, STEPS } from '../src/kernel/select-int8.ts';
+import { Model } from '../src/model.ts';
 import { packSpmvInt8, WINDOWS } from '../src/pack/spmv-int8.ts';
 import { referenceSpmm } from '../src/reference/dense.ts';
 import { referenceInt8, referenceQuantized, referenceRange, referenceSums } from '../src/reference/int8.ts';
@@ -279,6 +280,25 @@ test('bad input: integers of -128, sums beyond 32 bits, more rows and columns th
   await expect(engine.spmm(huge, new Float32Array(n), { activations: 'int8' })).rejects.toMatchObject({
     code: 'SPARSE_FORMAT',
   });
+});
+
+test('options that are no object: typed errors', async () => {
+  using engine = await Engine.create();
+  const none = null as never;
+  const w = SparseMatrix.fromDense(new Float32Array(4).fill(1), 2, 2);
+  const x = new Float32Array(2);
+  const message = /"options" expected an object, got null/;
+  expect(() => SparseMatrix.fromDense(x, 1, 2, none)).toThrow(message);
+  const csr = { rows: 1, cols: 1, rowPointers: [0, 0], columnIndices: [], values: [] };
+  expect(() => SparseMatrix.fromCSR(csr, none)).toThrow(message);
+  expect(() => SparseMatrix.fromCOO({ rows: 1, cols: 1, rowIndices: [], columnIndices: [], values: [] }, none)).toThrow(
+    message,
+  );
+  await expect(engine.spmm(w, x, none)).rejects.toThrow(message);
+  await expect(engine.spmv(w, x, none)).resolves.toEqual(x.map(() => 0));
+  await expect(Engine.create(none)).rejects.toThrow(message);
+  await expect(Engine.create({ maxBytes: '100' as never })).rejects.toThrow(/"maxBytes" expected a positive number/);
+  await expect(Model.load(new Uint8Array(4), none)).rejects.toThrow(message);
 });
 
 test('views of the memory, given to products while another makes it grow', async () => {

@@ -1,5 +1,5 @@
 /** The sparse matrix of the kernel-level API. */
-import { ArgumentRangeError, ArgumentTypeError } from '../errors.ts';
+import { ArgumentRangeError, ArgumentTypeError, checkOptions } from '../errors.ts';
 import { Bitmask } from './bitmask.ts';
 import { Bsr } from './bsr.ts';
 import { allocate, checkSize, floats } from './check.ts';
@@ -70,6 +70,7 @@ export class SparseMatrix {
    *   ArgumentTypeError, ArgumentRangeError for wrong arguments
    */
   static fromDense(data: ArrayLike<number>, rows: number, cols: number, options: SparseOptions = {}): SparseMatrix {
+    checkOptions(options);
     const { format = 'csr', block = [4, 1], group = 4, k, n = 2, m = 4, dtype = 'float32' } = options;
     checkSize(rows, cols);
     checkType(dtype);
@@ -122,6 +123,7 @@ export class SparseMatrix {
    * @param options `sum` adds entries of the same place, which are an error otherwise
    */
   static fromCOO(m: CooMatrix, options: { sum?: boolean; dtype?: ValueType } = {}): SparseMatrix {
+    checkOptions(options);
     const csr = sortCoo(m, options.sum === true);
     return made(Csr.from(csr), csr, { dtype: options.dtype });
   }

@@ -1,5 +1,5 @@
 /** Products with sparse matrices for people who bring their own graph. */
-import { ArgumentRangeError } from '../errors.ts';
+import { ArgumentRangeError, checkOptions } from '../errors.ts';
 import { checkApart, checkArray, kept } from './arguments.ts';
 import { type Operand, readOperand } from './composite.ts';
 import { Operator, type OperatorHost } from './operator.ts';
@@ -125,6 +125,7 @@ export function spmm(
   host.check();
   const { cols } = readOperand(w, 'w');
   checkArray('x', x);
+  checkOptions(options);
   const columns = options.columns ?? (cols ? x.length / cols : 0);
   if (!Number.isInteger(columns)) throw new ArgumentRangeError('x', `a multiple of ${cols} values`, x);
   if (options.out) checkApart(x, options.out);

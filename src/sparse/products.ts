@@ -66,7 +66,7 @@ export function readTask(host: OperatorHost, w: Operand, options: PrepareOptions
   w = readOperand(w, 'w');
   if ('data' in w) w = { ...w, data: kept(host.arena, w.data) };
   const { columns, layout = 'features', min = -Infinity, max = Infinity, activations = 'float32' } = options ?? {};
-  checkOptions(w.rows, columns, layout, options?.bias, min, max);
+  checkProduct(w.rows, columns, layout, options?.bias, min, max);
   const bias = options.bias && kept(host.arena, options.bias);
   checkActivations(activations, w);
   return { w, bias, columns, layout, min, max, activations };
@@ -223,7 +223,7 @@ function checkActivations(activations: string, w: Operand): void {
   }
 }
 
-function checkOptions(
+function checkProduct(
   rows: number,
   columns: number,
   layout: string,

@@ -1,5 +1,5 @@
 /** Sampled dense-dense products. */
-import { ArgumentRangeError, ArgumentTypeError } from '../errors.ts';
+import { ArgumentRangeError, checkOptions } from '../errors.ts';
 import { sddmmCalls } from '../kernel/sddmm.ts';
 import { packPattern } from '../pack/sddmm.ts';
 import { checkApart, checkArray, kept, overlap } from './arguments.ts';
@@ -37,7 +37,7 @@ export class SddmmOperator extends Operator {
   constructor(host: OperatorHost, pattern: SparseMatrix, options: SddmmOptions) {
     super(host);
     const given = partsOf(pattern, 'pattern').pattern;
-    if (typeof options !== 'object' || options === null) throw new ArgumentTypeError('options', 'an object', options);
+    checkOptions(options);
     const { d, scale = 1 } = options;
     if (!Number.isSafeInteger(d) || d < 0) throw new ArgumentRangeError('d', 'an integer >= 0', d);
     checkScale(scale);

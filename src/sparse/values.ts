@@ -3,7 +3,7 @@
  *
  *     scale = largest magnitude of the row / 127,     q = value / scale, rounded to nearest even
  */
-import { ArgumentRangeError, SparseFormatError } from '../errors.ts';
+import { ArgumentRangeError, checkOptions, SparseFormatError } from '../errors.ts';
 import { halfToNumber, numberToHalf, roundEven } from '../half.ts';
 import { allocate, checkArray, floats, wrong } from './check.ts';
 import type { Pattern } from './pattern.ts';
@@ -36,6 +36,7 @@ function inside<T extends Values['data']>(pattern: Pattern, data: T): T {
 
 /** Copies the values a user brings for a pattern. @throws SparseFormatError */
 export function copyValues(pattern: Pattern, source: unknown, options: ValueOptions = {}): Values {
+  checkOptions(options);
   const { dtype = 'float32', scales } = options;
   checkType(dtype);
   const n = pattern.stored;
