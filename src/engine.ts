@@ -6,7 +6,7 @@ import { instantiate, type KernelInstance, type Kernels, toModule, type WasmSour
 import { chooseIsa, type Isa } from './kernel/isa.ts';
 import { Arena } from './memory/arena.ts';
 import type { AdaptedOperator, AdaptedOptions } from './sparse/adapted.ts';
-import { kept } from './sparse/arguments.ts';
+import { checkApart, kept } from './sparse/arguments.ts';
 import type { Operand } from './sparse/composite.ts';
 import type { SparseMatrix } from './sparse/matrix.ts';
 import type { PrepareOptions, SpmmOperator, SpmmOptions } from './sparse/operators.ts';
@@ -203,11 +203,12 @@ export class Engine {
     return array instanceof Float32Array && this.arena.size ? (kept(this.arena, array) as T) : array;
   }
 
-  private ownAll<T extends { bias?: Float32Array }>(
+  private ownAll<T extends { bias?: Float32Array; out?: Float32Array }>(
     w: Operand,
     x: Float32Array,
     options: T,
   ): [Operand, Float32Array, T] {
+    if (options?.out instanceof Float32Array && x instanceof Float32Array) checkApart(x, options.out);
     if (w && 'data' in w) w = { ...w, data: this.own(w.data) };
     return [w, this.own(x), options?.bias ? { ...options, bias: this.own(options.bias) } : options];
   }

@@ -313,8 +313,9 @@ function constants(
     scale = unit / step;
   }
   if (size * (u7 ? 127 : 255) + Math.abs(start) > 2 ** 31 - 1) {
-    const most = `magnitudes of at most ${Math.floor((2 ** 31 - 1) / (u7 ? 127 : 255))} together in row ${row}, less its bias`;
-    throw new ArgumentRangeError('weights', most, size);
+    const most = Math.floor((2 ** 31 - 1) / (u7 ? 127 : 255));
+    const expected = `sums within 32 bits: magnitudes of ${most} together in row ${row}, less its bias`;
+    throw new ArgumentRangeError('weights', expected, size);
   }
   return { start, scale: Math.fround(scale), bias: Math.fround(b / step), count: u7 ? sum : 0 };
 }
