@@ -166,8 +166,7 @@ export class Engine {
     x: Float32Array,
     options: SpmmOptions & { columns?: number; out?: Float32Array } = {},
   ): Promise<Float32Array> {
-    [w, x, options] = this.ownAll(w, x, options);
-    return (await this.operators()).spmm(this, w, x, options);
+    return this.product(w, x, options);
   }
 
   /** y = clamp(W x + bias) for one column x[cols] -> y[rows]. Throws as spmm() does. */
@@ -176,8 +175,7 @@ export class Engine {
     x: Float32Array,
     options: Omit<SpmmOptions, 'layout'> & { out?: Float32Array } = {},
   ): Promise<Float32Array> {
-    [w, x, options] = this.ownAll(w, x, options);
-    return (await this.operators()).spmm(this, w, x, { ...options, columns: 1 });
+    return this.product(w, x, { ...options, columns: 1 });
   }
 
   /**
@@ -194,23 +192,8 @@ export class Engine {
     b: Float32Array,
     options: { scale?: number } = {},
   ): Promise<SparseMatrix> {
-    [a, b] = [this.own(a), this.own(b)];
+    [a, b] = [kept(this.arena, a), kept(this.arena, b)];
     return (await this.operators()).sddmm(this, pattern, a, b, options);
-  }
-
-  /** What is a view of this engine's memory, copied at once: by the time that the product runs the memory may have grown. */
-  private own<T>(array: T): T {
-    return array instanceof Float32Array && this.arena.size ? (kept(this.arena, array) as T) : array;
-  }
-
-  private ownAll<T extends { bias?: Float32Array; out?: Float32Array }>(
-    w: Operand,
-    x: Float32Array,
-    options: T,
-  ): [Operand, Float32Array, T] {
-    if (options?.out instanceof Float32Array && x instanceof Float32Array) checkApart(x, options.out);
-    if (w && 'data' in w) w = { ...w, data: this.own(w.data) };
-    return [w, this.own(x), options?.bias ? { ...options, bias: this.own(options.bias) } : options];
   }
 
   /**
@@ -223,6 +206,7 @@ export class Engine {
     w: Operand,
     options: PrepareOptions & Partial<AdaptedOptions>,
   ): Promise<SpmmOperator | AdaptedOperator> {
+    [w, options] = this.keptAll(w, options);
     const { SpmmOperator, AdaptedOperator } = await operators();
     return options?.adapters === undefined
       ? new SpmmOperator(this, w, options)
@@ -235,6 +219,23 @@ export class Engine {
    */
   async prepareSddmm(pattern: SparseMatrix, options: SddmmOptions): Promise<SddmmOperator> {
     return new (await operators()).SddmmOperator(this, pattern, options);
+  }
+
+  private async product(
+    w: Operand,
+    x: Float32Array,
+    options: SpmmOptions & { columns?: number; out?: Float32Array },
+  ): Promise<Float32Array> {
+    if (x instanceof Float32Array && options?.out instanceof Float32Array) checkApart(x, options.out);
+    [w, options] = this.keptAll(w, options);
+    x = kept(this.arena, x);
+    return (await this.operators()).spmm(this, w, x, options);
+  }
+
+  /** Views of the memory are copied before anything waits: by the time that a product runs the memory may have grown. */
+  private keptAll<T extends { bias?: Float32Array }>(w: Operand, options: T): [Operand, T] {
+    if (typeof w === 'object' && w !== null && 'data' in w) w = { ...w, data: kept(this.arena, w.data) };
+    return [w, options?.bias ? { ...options, bias: kept(this.arena, options.bias) } : options];
   }
 
   /** As a model's run() does, products wait for a worker that is being replaced. */

@@ -1,6 +1,6 @@
 // Products in integers through the operators: bits equal to exact integers, whatever the kernel, and the choice of kernels.
 import { describe, expect, test } from 'vitest';
-import { ArgumentRangeError, Engine, SparseMatrix } from '../src/index.ts';
+import { ArgumentRangeError, ArgumentTypeError, Engine, SparseMatrix } from '../src/index.ts';
 import { chooseFew } from '../src/kernel/few.ts';
 import { chooseInt8, STEPS } from '../src/kernel/select-int8.ts';
 import { Model } from '../src/model.ts';
@@ -306,13 +306,20 @@ test('views of the memory, given to products while another makes it grow', async
   const small = SparseMatrix.fromDense(Float32Array.of(1, 2, 3, 4), 2, 2);
   using op = await engine.prepare(small, { columns: 2 });
   op.input.set([1, 2, 3, 4]);
-  const [, y, z] = await Promise.all([
+  const row = { data: op.input.subarray(0, 2), rows: 1, cols: 2 };
+  const [, y, z, prepared] = await Promise.all([
     engine.spmm(small, new Float32Array(8e6)),
     engine.spmm(small, op.input, { bias: op.input.subarray(0, 2) }),
     engine.spmv(small, op.input.subarray(0, 2)),
+    engine.prepare(row, { columns: 1, bias: op.input.subarray(2, 3) }),
   ]);
+  expect(prepared.run(Float32Array.of(10, 1))).toEqual(Float32Array.of(15));
   expect(y).toEqual(Float32Array.of(8, 11, 17, 24));
   expect(z).toEqual(Float32Array.of(5, 11));
+  for (const w of [5, 'w', null, undefined]) {
+    await expect(engine.spmm(w as never, new Float32Array(2))).rejects.toBeInstanceOf(ArgumentTypeError);
+    await expect(engine.prepare(w as never, { columns: 1 })).rejects.toBeInstanceOf(ArgumentTypeError);
+  }
 });
 
 test('bad input: typed errors', async () => {

@@ -316,7 +316,8 @@ export function packSpmm(
     at = Math.ceil(at / 16) * 16;
   }
   const lanes = PANEL_LANES;
-  return { format, variant: variant.name, rows, cols, lanes, nonzeros, stored, bytes: total, data, segments, place };
+  const main = segments[0]?.kernel === SHORT_ROWS.name ? SHORT_ROWS.name : variant.name;
+  return { format, variant: main, rows, cols, lanes, nonzeros, stored, bytes: total, data, segments, place };
 }
 
 /** The matrix back, [rows][cols]. */

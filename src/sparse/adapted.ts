@@ -78,7 +78,7 @@ export class AdaptedOperator extends Operator {
   /** @internal Made by Engine.prepare. */
   constructor(host: OperatorHost, w: Operand, options: AdaptedOptions) {
     super(host);
-    const task = readTask(host, w, options);
+    const task = readTask(w, options);
     const { rows, cols } = task.w;
     const { columns, layout, min, max } = task;
     if (!Array.isArray(options.adapters))

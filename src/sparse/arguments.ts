@@ -16,7 +16,8 @@ export function checkApart(x: Float32Array, out: Float32Array, name = 'x'): void
   if (overlap(x, out)) throw new ArgumentRangeError('out', `memory that ${name} does not use`, out);
 }
 
-/** The array, or a copy of a view of the engine's memory: allocating may grow that, which kills its views. */
-export function kept(arena: Arena, array: Float32Array): Float32Array {
-  return array.buffer === arena.view('uint8', 0, 0).buffer ? array.slice() : array;
+/** What was given, or a copy of a view of the engine's memory: that may grow, which kills its views. */
+export function kept<T>(arena: Arena, given: T): T {
+  const view = given instanceof Float32Array && arena.size > 0 && given.buffer === arena.view('uint8', 0, 0).buffer;
+  return view ? (given.slice() as T) : given;
 }

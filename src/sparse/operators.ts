@@ -1,6 +1,6 @@
 /** Products with sparse matrices for people who bring their own graph. */
 import { ArgumentRangeError, checkOptions } from '../errors.ts';
-import { checkApart, checkArray, kept } from './arguments.ts';
+import { checkApart, checkArray } from './arguments.ts';
 import { type Operand, readOperand } from './composite.ts';
 import { Operator, type OperatorHost } from './operator.ts';
 import { type Activations, Products, readTask } from './products.ts';
@@ -57,7 +57,7 @@ export class SpmmOperator extends Operator {
   /** @internal Made by Engine.prepare. */
   constructor(host: OperatorHost, w: Operand, options: PrepareOptions) {
     super(host);
-    const task = readTask(host, w, options);
+    const task = readTask(w, options);
     const { rows, cols } = task.w;
     const { columns } = task;
     this.rows = rows;
@@ -128,11 +128,9 @@ export function spmm(
   checkOptions(options);
   const columns = options.columns ?? (cols ? x.length / cols : 0);
   if (!Number.isInteger(columns)) throw new ArgumentRangeError('x', `a multiple of ${cols} values`, x);
-  if (options.out) checkApart(x, options.out);
-  const own = kept(host.arena, x);
   const operator = new SpmmOperator(host, w, { ...options, columns });
   try {
-    return operator.run(own, options.out);
+    return operator.run(x, options.out);
   } finally {
     operator.dispose();
   }

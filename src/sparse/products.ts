@@ -12,7 +12,7 @@ import { packGemv } from '../pack/dense.ts';
 import { type PackedSpmm, packSpmm } from '../pack/spmm.ts';
 import { packSpmv, packSpmvHalf } from '../pack/spmv.ts';
 import { packSpmvInt8Wide } from '../pack/spmv-int8.ts';
-import { checkArray, kept } from './arguments.ts';
+import { checkArray } from './arguments.ts';
 import { Composite, type Operand, readOperand } from './composite.ts';
 import { integerProduct, integersOf, type Product } from './integers.ts';
 import { partsOf, SparseMatrix } from './matrix.ts';
@@ -62,12 +62,11 @@ export interface Task extends Limits {
 export type Activations = 'float32' | 'int8' | 'uint7';
 
 /** @throws ArgumentTypeError, ArgumentRangeError */
-export function readTask(host: OperatorHost, w: Operand, options: PrepareOptions): Task {
+export function readTask(w: Operand, options: PrepareOptions): Task {
   w = readOperand(w, 'w');
-  if ('data' in w) w = { ...w, data: kept(host.arena, w.data) };
   const { columns, layout = 'features', min = -Infinity, max = Infinity, activations = 'float32' } = options ?? {};
   checkProduct(w.rows, columns, layout, options?.bias, min, max);
-  const bias = options.bias && kept(host.arena, options.bias);
+  const { bias } = options;
   checkActivations(activations, w);
   return { w, bias, columns, layout, min, max, activations };
 }
@@ -199,8 +198,7 @@ export class Products {
     const dense = w instanceof SparseMatrix ? w.toDense() : w.data;
     const { packed, at } = this.pack(dense, rows, cols, this.columns, bias);
     const calls = spmmCalls(packed, at, { ...io, columns: this.columns, ...limits, add });
-    const kernel = packed.segments[0]?.kernel ?? packed.variant;
-    return { kernel, format: packed.format, weightBytes: packed.bytes, calls };
+    return { kernel: packed.variant, format: packed.format, weightBytes: packed.bytes, calls };
   }
 
   /** Packs a matrix [rows][cols] for the kernel that is fastest on so many columns. */

@@ -2,7 +2,7 @@
 import { ArgumentRangeError, checkOptions } from '../errors.ts';
 import { sddmmCalls } from '../kernel/sddmm.ts';
 import { packPattern } from '../pack/sddmm.ts';
-import { checkApart, checkArray, kept, overlap } from './arguments.ts';
+import { checkApart, checkArray, overlap } from './arguments.ts';
 import { Bsr } from './bsr.ts';
 import { Csr } from './csr.ts';
 import { fromParts, partsOf, type SparseMatrix } from './matrix.ts';
@@ -141,11 +141,10 @@ export function sddmm(
   checkArray('a', a, rows * d);
   checkArray('b', b, cols * d);
   checkScale(scale);
-  const [ownA, ownB] = [kept(host.arena, a), kept(host.arena, b)];
   const operator = new SddmmOperator(host, pattern, { d, scale });
   try {
-    operator.a.set(ownA);
-    operator.b.set(ownB);
+    operator.a.set(a);
+    operator.b.set(b);
     operator.execute();
     return operator.matrix();
   } finally {

@@ -47,14 +47,14 @@ export function matrix(ctx: LowerContext, source: MatrixSource): Matrix {
 
 /** What profiles and `inspect` say of a layer with such weights, applied `times` times. */
 export function chosenFacts(
-  m: Pick<Matrix, 'choice' | 'rows' | 'cols' | 'columns'> & { packed: { bytes: number } },
+  m: Pick<Matrix, 'choice' | 'rows' | 'cols' | 'columns'> & { packed: Pick<PackedSpmm, 'bytes' | 'variant'> },
   times: number,
 ): StepFacts {
   const { choice, rows, cols, columns } = m;
   const work = 2 * columns * times;
   const ms = (ns: number) => (ns * times) / 1e6;
   return {
-    kernel: choice.variant,
+    kernel: m.packed.variant,
     format: choice.format,
     flops: work * (rows * cols - choice.zeros),
     denseFlops: work * rows * cols,
