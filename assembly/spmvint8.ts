@@ -72,6 +72,14 @@ export function i8_window_f32spmv(
   }
 }
 
+/** Eight sums of a block, of which `left` are outputs. */
+// @ts-expect-error: decorator
+@inline function store8(token: usize, block: usize, y: usize, left: i32, a0: v128, a1: v128, lo: v128, hi: v128): void {
+  const scale = v128.load32_splat(token), zero = v128.load32_splat(token, 4);
+  scatter<N0>(y, block + 96, left, dequantise<N8>(a0, block, scale, zero), lo, hi);
+  scatter<N1>(y, block + 96, left, dequantise<N8>(a1, block + 16, scale, zero), lo, hi);
+}
+
 /**
  * Unstructured int8: a step gives each of 8 outputs two products with u8 inputs out of a window of 16. Q is what
  * i8_window_quantize writes, sq bytes a token; Y = clamp(scales (W (Q - zero point)) + bias), exact in i32. k: two masks.
@@ -108,12 +116,59 @@ export function i8_window_spmv(
         }
         p += 65536;
       }
-      const scale = v128.load32_splat(token), zero = v128.load32_splat(token, 4);
-      a0 = dequantise<N8>(a0, block, scale, zero);
-      a1 = dequantise<N8>(a1, block + 16, scale, zero);
-      const out = y + <usize>t * sy;
-      scatter<N0>(out, block + 96, rows - j, a0, lo, hi);
-      scatter<N1>(out, block + 96, rows - j, a1, lo, hi);
+      store8(token, block, y + <usize>t * sy, rows - j, a0, a1, lo, hi);
+      w = s;
+    }
+  }
+}
+
+/** As many steps as give sums within 23 bits: each adds up to 2 x 255 x 127. */
+const STEPS: usize = 128;
+
+/**
+ * As i8_window_spmv, but an index is a byte, and weights are not widened: they stand in the high halves of 16 bits, so sums are
+ * 256 times themselves, brought down every 128 steps, before they could pass 32 bits. A fifth fewer instructions: 3072x768 at
+ * 70 % in 48 us instead of 54, 768x768 in 11.6 instead of 13.3 (Zen 5, Node 20 and 24 alike); the first alone gains 7 %, the
+ * second nothing. Four steps a round spill in V8 11.3 (+20 %); reading ahead gains nothing.
+ */
+export function i8_bytes_spmv(
+  q: usize, sq: usize, y: usize, sy: usize, w: usize, tokens: i32, rows: i32, lists: i32, min: f32, max: f32, k: usize,
+): void {
+  const lo = f32x4.splat(min), hi = f32x4.splat(max);
+  const even = v128.load(k, 16);
+  for (let j = 0; j < rows; j += 8) {
+    const block = w;
+    for (let t = 0; t < tokens; t++) {
+      const token = q + <usize>t * sq;
+      let p = token + 16;
+      let s = block + 128;
+      let a0: v128 = i32x4.splat(0), a1 = a0;
+      for (let l = 0; l < lists; l++) {
+        const n = <usize>load<u32>(s);
+        let b = s + 4;
+        s = (b + n * 2 + 15) & ~15;
+        const end = s + n * 32;
+        while (s < end) {
+          const stop = s + STEPS * 32 < end ? s + STEPS * 32 : end;
+          let c0: v128 = i32x4.splat(0), c1 = c0;
+          while (s < stop) {
+            const u0 = pick(p + <usize>load<u16>(b), v128.load(s)), w0 = v128.load(s, 32);
+            const u1 = pick(p + <usize>load<u16>(b, 2), v128.load(s, 16)), w1 = v128.load(s, 48);
+            const d0 = i32x4.dot_i16x8_s(v128.and(u0, even), i16x8.shl(w0, 8));
+            const d1 = i32x4.dot_i16x8_s(v128.and(u1, even), i16x8.shl(w1, 8));
+            c0 = i32x4.add(c0, i32x4.add(d0, d1));
+            const e0 = i32x4.dot_i16x8_s(i16x8.shr_u(u0, 8), v128.andnot(w0, even));
+            const e1 = i32x4.dot_i16x8_s(i16x8.shr_u(u1, 8), v128.andnot(w1, even));
+            c1 = i32x4.add(c1, i32x4.add(e0, e1));
+            s += 64;
+            b += 4;
+          }
+          a0 = i32x4.add(a0, i32x4.shr_s(c0, 8));
+          a1 = i32x4.add(a1, i32x4.shr_s(c1, 8));
+        }
+        p += 65536;
+      }
+      store8(token, block, y + <usize>t * sy, rows - j, a0, a1, lo, hi);
       w = s;
     }
   }

@@ -27,7 +27,8 @@ const inTurn = (m: Machine, data: Uint8Array, bind: (at: number) => () => void):
 };
 const LIMITS = { min: -1e30, max: 1e30 };
 /** Layouts of int8 weights: `quads` on activations of 7 bits. */
-const layoutsOf = (isa: string): Int8Windows[] => (isa === 'relaxed' ? ['pairs', 'signs', 'quads'] : ['pairs']);
+const layoutsOf = (isa: string): Int8Windows[] =>
+  isa === 'relaxed' ? ['pairs', 'bytes', 'signs', 'quads'] : ['pairs', 'bytes'];
 /** Rows that share their zeros. */
 const SHARED: Record<SpmvFormat, number> = { group16: 16, group8: 8, group4: 4, window: 1 };
 

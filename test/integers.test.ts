@@ -210,13 +210,13 @@ describe('chooseInt8', () => {
 
   test.each([
     // rows, zeros, how many weights are positive
-    ['simd128', 'i16', 256, 0.7, 0.5, 'pairs'],
+    ['simd128', 'i16', 256, 0.7, 0.5, 'bytes'],
     ['relaxed', 'i16', 256, 0.7, 0.5, 'signs'],
     ['relaxed', 'u7', 256, 0.7, 0.5, 'quads'],
     // The one sign that there is fills half of a step.
-    ['relaxed', 'i16', 256, 0.7, 1, 'pairs'],
+    ['relaxed', 'i16', 256, 0.7, 1, 'bytes'],
     ['relaxed', 'u7', 256, 0.7, 1, 'quads'],
-    ['relaxed', 'i16', 256, 0.97, 0.5, 'pairs'],
+    ['relaxed', 'i16', 256, 0.97, 0.5, 'bytes'],
     // More bytes than a cache is sure to hold.
     ['relaxed', 'i16', 32768, 0.5, 0.5, 'pairs'],
   ] as const)('%s, %s, %i rows, %f zeros, %f positive: %s', (isa, kind, rows, zeros, positive, windows) => {
@@ -232,7 +232,7 @@ describe('chooseInt8', () => {
       const [rows, cols] = [160, 768];
       const weights = integers(rows, cols, density, 1, 7);
       const scales = new Float32Array(rows).fill(1);
-      for (const windows of ['pairs', 'signs', 'quads'] as const) {
+      for (const windows of ['pairs', 'bytes', 'signs', 'quads'] as const) {
         const steps = packSpmvInt8({ weights, scales }, rows, cols, undefined, windows, 1).stored / 16;
         const { height } = WINDOWS[windows];
         const guess = (rows / height) * cols * STEPS[windows](density);

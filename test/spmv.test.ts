@@ -56,7 +56,7 @@ const SIZES = fc.record({
 
 describe.each(ISAS)('%s', (isa) => {
   const bench = new Bench(isa);
-  const layouts: Int8Windows[] = isa === 'relaxed' ? ['pairs', 'signs', 'quads'] : ['pairs'];
+  const layouts: Int8Windows[] = isa === 'relaxed' ? ['pairs', 'bytes', 'signs', 'quads'] : ['pairs', 'bytes'];
   const exact8 = layouts.filter((windows) => windows !== 'quads');
 
   test.each(FORMATS)('f32 %s: ragged sizes, any density, one to nine tokens, bias and clamp', (format) => {
@@ -501,20 +501,21 @@ describe('bad input', () => {
   });
 
   // Layouts of relaxed SIMD are run where it is; where it is not, they are only read.
-  test.each([...FORMATS, 'int8 pairs', 'int8 signs', 'int8 quads', 'int8 by f32', 'f16'] as const)(
+  test.each([...FORMATS, 'int8 pairs', 'int8 bytes', 'int8 signs', 'int8 quads', 'int8 by f32', 'f16'] as const)(
     '%s: every byte of a packed matrix changed, truncated, extended',
     (format) => {
       const [rows, cols] = [18, 23];
       const dense = pruned(rows, cols, 0.3, 4);
       const bias = randf(rows, 1);
-      const good =
-        format === 'int8 pairs' || format === 'int8 signs' || format === 'int8 quads'
-          ? packSpmvInt8(quantizeWeights(dense, rows, cols), rows, cols, bias, format.slice(5) as Int8Windows)
-          : format === 'int8 by f32'
-            ? packSpmvInt8Wide(quantizeWeights(dense, rows, cols), rows, cols, bias)
-            : format === 'f16'
-              ? packSpmvHalf(Uint16Array.from(dense, numberToHalf), rows, cols, bias)
-              : packSpmv(dense, rows, cols, format, bias);
+      const integers = () => quantizeWeights(dense, rows, cols);
+      const pack = (): PackedSpmv => {
+        if (format === 'int8 by f32') return packSpmvInt8Wide(integers(), rows, cols, bias);
+        if (format === 'f16') return packSpmvHalf(Uint16Array.from(dense, numberToHalf), rows, cols, bias);
+        const [, windows] = format.split('int8 ');
+        if (windows) return packSpmvInt8(integers(), rows, cols, bias, windows as Int8Windows);
+        return packSpmv(dense, rows, cols, format as SpmvFormat, bias);
+      };
+      const good = pack();
       const named = (data: Uint8Array) => {
         try {
           validateSpmv({ ...good, data });

@@ -1,10 +1,11 @@
 /** Our kernels as an engine of bench/peers/one-token.mjs. */
 import { gemvCalls } from '../../src/kernel/dense.ts';
+import { chooseInt8 } from '../../src/kernel/select-int8.ts';
 import { spmvCalls, spmvScratch } from '../../src/kernel/spmv.ts';
 import { packGemv } from '../../src/pack/dense.ts';
 import { quantizeWeights } from '../../src/pack/quantize.ts';
 import { packSpmv, type SpmvFormat } from '../../src/pack/spmv.ts';
-import { type Int8Windows, packSpmvInt8 } from '../../src/pack/spmv-int8.ts';
+import { packSpmvInt8 } from '../../src/pack/spmv-int8.ts';
 import { type Isa, Machine } from './machine.ts';
 
 const OPEN = { min: Number.NEGATIVE_INFINITY, max: Number.POSITIVE_INFINITY };
@@ -22,10 +23,12 @@ export function open(isa: Isa) {
       } else {
         const integers = format === 'int8' || format === 'uint7';
         const bits = format === 'uint7' ? 7 : 8;
-        const windows: Int8Windows = isa === 'simd128' ? 'pairs' : bits === 7 ? 'quads' : 'signs';
-        const p = integers
-          ? packSpmvInt8(quantizeWeights(weights, rows, cols), rows, cols, undefined, windows)
-          : packSpmv(weights, rows, cols, format);
+        const int8 = () => {
+          const q = quantizeWeights(weights, rows, cols);
+          const { windows } = chooseInt8(isa, bits === 7 ? 'u7' : 'i16', q.weights, rows, cols, 1, true);
+          return packSpmvInt8(q, rows, cols, undefined, windows);
+        };
+        const p = integers ? int8() : packSpmv(weights, rows, cols, format);
         const at = m.put(p.data);
         const input = { per: 'token', range: 'extremes', bits } as const;
         calls = spmvCalls(p, at, { ...io, scratch: m.alloc(spmvScratch(p, 1)), input });

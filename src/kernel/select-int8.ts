@@ -1,6 +1,6 @@
 /** The kernel of an int8 matrix by quantised activations: a fixed rule from measured times, the same on every machine. */
 import type { Int8Activations, Int8Format } from '../pack/int8.ts';
-import { type Int8Windows, MAX_PRODUCTS, WINDOWS } from '../pack/spmv-int8.ts';
+import { type Int8Windows, MAX_PRODUCTS, stepBytes, WINDOWS } from '../pack/spmv-int8.ts';
 import type { Isa } from './isa.ts';
 
 export interface Int8Choice {
@@ -27,17 +27,19 @@ const TILE = {
 /** ns to store the outputs of a group of 4 one by one, where there are fewer than 8 columns. */
 const RAGGED = 26;
 /** ns a token of a block, whatever it holds. Quantising is the same for all and left out. */
-const BLOCK: Readonly<Record<Int8Windows, number>> = { pairs: 8, signs: 6, quads: 6 };
-/** Bytes of weights that a cache is sure to hold. Beyond, `signs`, a quarter larger, is no faster: 4096x4096 at 70 %. */
+const BLOCK: Readonly<Record<Int8Windows, number>> = { pairs: 8, bytes: 8, signs: 6, quads: 6 };
+/** Bytes of weights that a cache is sure to hold. Beyond, `bytes` and `signs`, a third larger, are no faster: 4096x4096 at 70 %. */
 const CACHED = 2 ** 23;
 /** ns a token of a step of 16 products. Relaxed SIMD also has a swizzle of one instruction. */
 const STEP: Readonly<Record<Isa, Readonly<Partial<Record<Int8Windows, number>>>>> = {
-  simd128: { pairs: 1 },
-  relaxed: { pairs: 0.88, signs: 0.53, quads: 0.48 },
+  simd128: { pairs: 1, bytes: 0.9 },
+  relaxed: { pairs: 0.88, bytes: 0.79, signs: 0.53, quads: 0.48 },
 };
+const ofPairs = (d: number): number => (d < 0.04 ? 0.23 * d ** 0.405 : 0.042 + 0.456 * d);
 /** Steps of a block, a share of the inputs; fitted to packed random matrices, 1 to 100 % of nonzeros, to 6 %. */
 export const STEPS: Readonly<Record<Int8Windows, (density: number) => number>> = {
-  pairs: (d) => (d < 0.04 ? 0.23 * d ** 0.405 : 0.042 + 0.456 * d),
+  pairs: ofPairs,
+  bytes: ofPairs,
   signs: (d) => (d < 0.04 ? 0.25 * Math.sqrt(d) : 0.043 + 0.232 * d),
   quads: (d) => (d < 0.04 ? 0.25 * Math.sqrt(d) : 0.041 + 0.16 * d + 0.05 * d * d),
 };
@@ -87,12 +89,12 @@ export function chooseInt8(
   if (lanes && most <= MAX_PRODUCTS) {
     for (const [name, step] of Object.entries(STEP[isa]) as [Int8Windows, number][]) {
       if (name === 'quads' && activations !== 'u7') continue;
-      const { height, signs } = WINDOWS[name];
+      const { height, signs, bytes } = WINDOWS[name];
       // Lists of one sign wait for those of the other.
       const stored = signs ? 2 * Math.max(positive, nonzeros - positive) : nonzeros;
       const blocks = Math.ceil(rows / height);
       const steps = cols * STEPS[name](rows * cols ? stored / (rows * cols) : 0);
-      if (signs && 24 * steps * blocks > CACHED) continue;
+      if ((signs || bytes) && stepBytes(WINDOWS[name]) * steps * blocks > CACHED) continue;
       const ns = columns * blocks * (BLOCK[name] + step * steps);
       if (ns < (formats.window ?? Infinity)) [formats.window, windows] = [ns, name];
     }

@@ -37,6 +37,7 @@ const BLOCKS: Readonly<Record<string, Blocks>> = {
   f32_window_spmv: { height: 16, head: 128, record: 80, ns: 0.034, scatters: true },
   i8_window_f32spmv: { height: 16, head: 192, record: 32, ns: 0.1, scatters: true },
   i8_window_spmv: { height: 8, head: 128, record: 24, ns: 0.038, scatters: true },
+  i8_bytes_spmv: { height: 8, head: 128, record: 32, ns: 0.027, scatters: true },
   i8_signs_spmv: { height: 4, head: 64, record: 24, ns: 0.021, scatters: true },
   i8_quads_q7spmv: { height: 4, head: 64, record: 24, ns: 0.02, scatters: true },
 };

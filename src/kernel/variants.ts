@@ -27,7 +27,7 @@ export const VARIANTS: readonly Variant[] = [
   { name: 'f32_dense_matmul', op: 'matmul', lanes: 0, channels: 4 },
   { name: 'f32_dense_gemv', op: 'gemv', lanes: 0, channels: 16 },
   ...family('spmv', 0, 'f32_group16_spmv f32_group8_spmv f32_group4_spmv f32_window_spmv i8_window_spmv'),
-  ...family('spmv', 0, 'f16_group16_spmv f32_window_split i8_window_quantize i8_window_f32spmv'),
+  ...family('spmv', 0, 'f16_group16_spmv f32_window_split i8_window_quantize i8_bytes_spmv i8_window_f32spmv'),
   ...family('spmv', 0, 'i8_signs_spmv i8_quads_q7spmv').map((v): Variant => ({ ...v, isa: 'relaxed' })),
   ...family('layout', 8, 'f32_plain_pack_8 f32_panels_unpack_8'),
   ...family('layout', 16, 'f32_plain_pack_16 f32_panels_unpack_16'),

@@ -15,7 +15,7 @@ export interface Int8Matrix {
 export const MAX_PRODUCTS = Math.floor((2 ** 31 - 1) / (255 * 127));
 
 /** How a step of 16 products is shared out; every layout gives the same integers. */
-export type Int8Windows = 'pairs' | 'signs' | 'quads';
+export type Int8Windows = 'pairs' | 'bytes' | 'signs' | 'quads';
 
 interface Windows {
   readonly kernel: string;
@@ -27,21 +27,55 @@ interface Windows {
   readonly signs: boolean;
   /** The second constant before the blocks, a mask or factors: 16 bits each for even and odd places. */
   readonly second: readonly [number, number];
+  /** Indices are bytes; else a pair of steps shares them, a nibble each. */
+  readonly bytes?: boolean;
   /** Where the index of a weight lies. */
   index(lane: number): number;
+  /** Where the weight lies. */
+  weight(lane: number): number;
 }
 
 const inPlace = (lane: number) => lane;
+/** Lanes 0 to 7 in even bytes, the others in odd ones. */
+const halves = (lane: number) => (lane < 8 ? 2 * lane : 2 * lane - 15);
 
 export const WINDOWS: Readonly<Record<Int8Windows, Windows>> = {
   // The two halves of 16 bits are taken apart by a mask and a shift.
   pairs: {
     ...{ kernel: 'i8_window_spmv', height: 8, each: 2, signs: false, second: [255, 255] },
-    index: (lane) => (lane < 8 ? 2 * lane : 2 * lane - 15),
+    ...{ index: halves, weight: inPlace },
   },
-  signs: { kernel: 'i8_signs_spmv', height: 4, each: 2, signs: true, second: [1, 0xffff], index: inPlace },
-  quads: { kernel: 'i8_quads_q7spmv', height: 4, each: 4, signs: false, second: [0, 0], index: inPlace },
+  bytes: {
+    ...{ kernel: 'i8_bytes_spmv', height: 8, each: 2, signs: false, second: [255, 255] },
+    ...{ bytes: true, index: halves, weight: halves },
+  },
+  signs: {
+    ...{ kernel: 'i8_signs_spmv', height: 4, each: 2, signs: true, second: [1, 0xffff] },
+    ...{ index: inPlace, weight: inPlace },
+  },
+  quads: {
+    ...{ kernel: 'i8_quads_q7spmv', height: 4, each: 4, signs: false, second: [0, 0] },
+    ...{ index: inPlace, weight: inPlace },
+  },
 };
+
+/** Bytes of a step. */
+export const stepBytes = ({ bytes }: { readonly bytes?: boolean }): number => (bytes ? 32 : 24);
+
+/** Where a weight lies, and its index: bytes after the first step, and the bit that the index begins at. */
+export function placesOf(
+  w: Windows,
+  step: number,
+  lane: number,
+): readonly [weight: number, index: number, bit: number] {
+  const odd = step & 1;
+  const pair = stepBytes(w) * (step - odd);
+  return [
+    pair + 2 * stepBytes(w) - 32 + 16 * odd + w.weight(lane),
+    pair + (w.bytes ? 16 * odd : 0) + w.index(lane),
+    w.bytes ? 0 : 4 * odd,
+  ];
+}
 
 function validate({ weights, scales }: Int8Matrix, rows: number, cols: number, bias?: Float32Array): void {
   check(weights, rows, cols);
@@ -54,7 +88,8 @@ function validate({ weights, scales }: Int8Matrix, rows: number, cols: number, b
 /**
  * Packs int8 weights for activations that are quantised, in windows.
  * @param bias [rows]; left out, zeros
- * @param windows `pairs` runs everywhere; `signs` needs relaxed SIMD, `quads` also activations of 7 bits
+ * @param windows `pairs` and `bytes`, a third larger and faster in a cache, run everywhere; `signs` needs relaxed SIMD, `quads`
+ * also activations of 7 bits
  * @param tries rows that are tried out as the next of a block: 1 packs three times as fast and makes 2 to 3 % more steps
  * @throws ArgumentRangeError when lengths do not fit, a scale is not finite, a weight is -128, or a row has more than 66311
  * nonzeros, whose products might not fit 32 bits
@@ -69,7 +104,8 @@ export function packSpmvInt8(
 ): PackedSpmv {
   validate(m, rows, cols, bias);
   const { weights, scales } = m;
-  const { kernel, height, each, signs, second, index } = WINDOWS[windows];
+  const layout = WINDOWS[windows];
+  const { kernel, height, each, signs, second } = layout;
   const out = new Writer();
   const constants = out.take(32);
   for (let i = 0; i < 16; i++) out.u8(constants + i, 15);
@@ -101,14 +137,13 @@ export function packSpmvInt8(
       const steps = schedule(lists, parts, next.slice(), k1, each);
       const n = steps + (steps & 1);
       const bases = out.list(n);
-      const at = out.take(24 * n);
+      const at = out.take(stepBytes(layout) * n);
       schedule(lists, parts, next, k1, each, (step, base, part, slot, k) => {
-        const pair = at + 48 * (step >> 1);
-        const lane = each * part + slot;
-        const weight = weights[mine[signs ? part >> 1 : part] * cols + k];
+        const [weight, index, bit] = placesOf(layout, step, each * part + slot);
+        const value = weights[mine[signs ? part >> 1 : part] * cols + k];
         out.u16(bases + 2 * step, base - k0);
-        out.or(pair + index(lane), (k - base) << (4 * (step & 1)));
-        out.u8(pair + 16 + 16 * (step & 1) + lane, signs ? Math.abs(weight) : weight);
+        out.or(at + index, (k - base) << bit);
+        out.u8(at + weight, signs ? Math.abs(value) : value);
       });
       stored += 16 * n;
     }

@@ -1,7 +1,7 @@
 /** Reads packed weights of the kernels for few tokens back, with every offset checked (layout: spmv.ts). */
 import { SparseFormatError } from '../errors.ts';
 import { HALF_BITS, HALF_SCALE, HEIGHT, halfPlace, headOf, LIST, NONE, type PackedSpmv } from './spmv.ts';
-import { type Int8Matrix, MAX_PRODUCTS, WINDOWS } from './spmv-int8.ts';
+import { type Int8Matrix, MAX_PRODUCTS, placesOf, stepBytes, WINDOWS } from './spmv-int8.ts';
 import { WINDOW } from './window.ts';
 
 interface Reader {
@@ -90,21 +90,22 @@ function read(p: PackedSpmv, to: Reader): void {
       const n = view.getUint32(head, true);
       if (n > LIST * 16 || (int8 && n & 1)) throw wrong(head, `expected ${int8 ? 'an even' : 'a'} count, got ${n}`);
       need(headOf(n) - 16);
-      const body = need(n * (int8 ? 24 : wide ? 32 : window ? 80 : half ? 2 * height : 4 * height));
+      const body = need(n * (int8 ? stepBytes(int8) : wide ? 32 : window ? 80 : half ? 2 * height : 4 * height));
       for (let i = 0; i < n; i++) {
         const where = head + 4 + 2 * i;
         const base = k0 + view.getUint16(where, true);
         // A window is read even when none of its inputs is used.
         if (base >= Math.max(limit, k0 + 1)) throw wrong(where, `expected an input below ${limit}, got ${base}`);
         if (int8) {
-          const pair = body + 48 * (i >> 1);
           for (let lane = 0; lane < 16; lane++) {
-            const [from, place] = [pair + 16 + 16 * (i & 1) + lane, pair + int8.index(lane)];
+            const [weight, indices, bit] = placesOf(int8, i, lane);
+            const [from, place] = [body + weight, body + indices];
             const stored = view.getInt8(from);
             if (stored === -128) throw wrong(from, 'expected an integer from -127 to 127, got -128');
             if (int8.signs && stored < 0) throw wrong(from, `expected a magnitude, got ${stored}`);
             const value = int8.signs && lane & 2 ? -stored : stored;
-            const index = (data[place] >> (4 * (i & 1))) & 15;
+            const index = int8.bytes ? data[place] : (data[place] >> bit) & 15;
+            if (index >= WINDOW) throw wrong(place, `expected an index below 16, got ${index}`);
             if (value) put(place, Math.floor((lane * height) / 16), base + index, value, limit);
           }
         } else if (window) {

@@ -19,6 +19,7 @@
  *         pair  = [16 u8 indices][16 i8][16 i8]  the first step's indices in the low nibbles, the second's in the high
  *       pairs: H = 8, two products an output; weight 2 r + i is output r's; the indices of weights 0 to 7 are the even bytes,
  *              those of 8 to 15 the odd; a = b = 255
+ *       bytes: pairs, but a pair of steps is [16 u8 index][16 u8 index][16 i8][16 i8], weights in the places of their indices
  *       signs: H = 4; weights 4 r + 0, 1 are positive ones of output r, 4 r + 2, 3 magnitudes of negative ones; a = 1, b = -1
  *       quads: H = 4, four products an output; weight 4 r + i is output r's; a = b = 0
  *
