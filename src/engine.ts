@@ -63,6 +63,7 @@ const operators = () => import('./sparse/operators.ts');
  * No worker is started unless `threads` asks for one.
  */
 export class Engine {
+  static readonly name: string = 'Engine';
   readonly info: EngineInfo;
   readonly arena: Arena;
   readonly kernels: Kernels;

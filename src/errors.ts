@@ -1,51 +1,53 @@
 /**
  * Every error this package throws on purpose. All carry a stable `code`, so callers can branch without parsing text.
  * Wrong types and values of plain arguments use {@link ArgumentTypeError} (a TypeError) and {@link ArgumentRangeError}
- * (a RangeError); everything else extends {@link SparsimdError}. Names are literals, since minifiers rename classes.
+ * (a RangeError); everything else extends {@link SparsimdError}. Names of public classes are
+ * literals, here and elsewhere: minifiers rename classes, and messages and what prints errors show their names.
  */
 
 export class SparsimdError extends Error {
+  static override readonly name: string = 'SparsimdError';
   readonly code: string;
   constructor(code: string, message: string, options?: ErrorOptions) {
     super(message, options);
-    this.name = 'SparsimdError';
+    this.name = new.target.name;
     this.code = code;
   }
 }
 
 /** The engine lacks something this package needs (SIMD, dynamic compilation, a file system …). */
 export class UnsupportedError extends SparsimdError {
+  static override readonly name: string = 'UnsupportedError';
   constructor(message: string, options?: ErrorOptions) {
     super('UNSUPPORTED', message, options);
-    this.name = 'UnsupportedError';
   }
 }
 
 /** The WebAssembly asset could not be fetched, is not WebAssembly, or is of another version. */
 export class AssetError extends SparsimdError {
+  static override readonly name: string = 'AssetError';
   constructor(message: string, options?: ErrorOptions) {
     super('ASSET', message, options);
-    this.name = 'AssetError';
   }
 }
 
 /** A model file is truncated, corrupt or inconsistent. `where` names the place: a node, a tensor, a byte offset. */
 export class ModelFormatError extends SparsimdError {
+  static override readonly name: string = 'ModelFormatError';
   readonly where: string;
   constructor(where: string, message: string, options?: ErrorOptions) {
     super('MODEL_FORMAT', `${where}: ${message}`, options);
-    this.name = 'ModelFormatError';
     this.where = where;
   }
 }
 
 /** An operator, or one of its attributes or types, that is not implemented. */
 export class UnsupportedOpError extends SparsimdError {
+  static override readonly name: string = 'UnsupportedOpError';
   readonly op: string;
   readonly node: string;
   constructor(op: string, node: string, reason: string) {
     super('UNSUPPORTED_OP', `operator ${op} (node "${node}"): ${reason}`);
-    this.name = 'UnsupportedOpError';
     this.op = op;
     this.node = node;
   }
@@ -53,41 +55,41 @@ export class UnsupportedOpError extends SparsimdError {
 
 /** A model input is missing, unknown, or has the wrong shape or type. `input` is its name. */
 export class InputError extends SparsimdError {
+  static override readonly name: string = 'InputError';
   readonly input: string;
   constructor(input: string, message: string) {
     super('INPUT', `input "${input}": ${message}`);
-    this.name = 'InputError';
     this.input = input;
   }
 }
 
 /** A sparse structure is malformed: pointers not monotone, an index out of range, a length that does not fit. */
 export class SparseFormatError extends SparsimdError {
+  static override readonly name: string = 'SparseFormatError';
   constructor(message: string) {
     super('SPARSE_FORMAT', message);
-    this.name = 'SparseFormatError';
   }
 }
 
 /** A data file (.npy, .npz, .mtx) is truncated, corrupt or of a kind that is not read. `where` names the place. */
 export class FileFormatError extends SparsimdError {
+  static override readonly name: string = 'FileFormatError';
   readonly where: string;
   constructor(where: string, message: string, options?: ErrorOptions) {
     super('FILE_FORMAT', `${where}: ${message}`, options);
-    this.name = 'FileFormatError';
     this.where = where;
   }
 }
 
 /** The WebAssembly memory cannot grow to what is needed. Nothing was lost: the engine stays usable. */
 export class OutOfMemoryError extends SparsimdError {
+  static override readonly name: string = 'OutOfMemoryError';
   /** Total bytes the memory would have needed. */
   readonly needed: number;
   /** The most bytes it may have. */
   readonly limit: number;
   constructor(needed: number, limit: number) {
     super('OUT_OF_MEMORY', `WebAssembly memory: needed ${needed} bytes, the limit is ${limit}`);
-    this.name = 'OutOfMemoryError';
     this.needed = needed;
     this.limit = limit;
   }
@@ -95,35 +97,37 @@ export class OutOfMemoryError extends SparsimdError {
 
 /** A worker thread could not be started, or was lost in the middle of a run. It is replaced; the next run works. */
 export class WorkerError extends SparsimdError {
+  static override readonly name: string = 'WorkerError';
   constructor(message: string, options?: ErrorOptions) {
     super('WORKER', message, options);
-    this.name = 'WorkerError';
   }
 }
 
 /** The engine or model was used after dispose(). */
 export class DisposedError extends SparsimdError {
+  static override readonly name: string = 'DisposedError';
   constructor(what: string) {
     super('DISPOSED', `${what} was used after dispose()`);
-    this.name = 'DisposedError';
   }
 }
 
 /** An argument of the wrong type: `"arg" expected X, got Y`. */
 export class ArgumentTypeError extends TypeError {
+  static override readonly name: string = 'ArgumentTypeError';
   readonly code = 'ARGUMENT_TYPE';
   constructor(argument: string, expected: string, got: unknown) {
     super(`"${argument}" expected ${expected}, got ${describe(got)}`);
-    this.name = 'ArgumentTypeError';
+    this.name = new.target.name;
   }
 }
 
 /** An argument of the right type and wrong value: `"arg" expected X, got Y`. */
 export class ArgumentRangeError extends RangeError {
+  static override readonly name: string = 'ArgumentRangeError';
   readonly code = 'ARGUMENT_RANGE';
   constructor(argument: string, expected: string, got: unknown) {
     super(`"${argument}" expected ${expected}, got ${describe(got)}`);
-    this.name = 'ArgumentRangeError';
+    this.name = new.target.name;
   }
 }
 

@@ -61,6 +61,7 @@ export type Results = Record<string, Tensor>;
  *     const { logits } = await model.run({ image: new Tensor('float32', pixels, [1, 3, 224, 224]) });
  */
 export class Model {
+  static readonly name: string = 'Model';
   readonly engine: Engine;
   /** Names, types and shapes; a dimension is a number, a symbol, or null when the file says nothing. */
   readonly inputs: readonly ValueInfo[];

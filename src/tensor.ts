@@ -64,6 +64,7 @@ export interface TensorType {
  * `data` is not copied.
  */
 export class Tensor<T extends DType = DType> implements TensorType {
+  static readonly name: string = 'Tensor';
   readonly type: T;
   readonly data: DataOf<T>;
   readonly dims: readonly number[];

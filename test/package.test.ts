@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { inspect } from 'node:util';
 import { gzipSync } from 'node:zlib';
 import { build } from 'esbuild';
 import ts from 'typescript';
@@ -64,6 +65,28 @@ describe('manifest', () => {
       expect(readFileSync(file, 'utf8').split('\n')[0]).toBe('#!/usr/bin/env node');
     }
   });
+});
+
+test('public classes keep their names in every bundle, and lines are short: both are what an uncaught error prints', async () => {
+  const { ArgumentRangeError, SparseMatrix, Tensor, ...rest } = await import('../dist/core.js');
+  for (const [name, value] of Object.entries({ ArgumentRangeError, SparseMatrix, Tensor, ...rest })) {
+    if (typeof value === 'function' && /^[A-Z]/.test(name)) expect(value.name).toBe(name);
+  }
+  expect(() => new Tensor(new Tensor('float32', new Float32Array(1), [1]), [], [])).toThrow(/got a Tensor/);
+  try {
+    SparseMatrix.fromDense([], -1, 1);
+    expect.unreachable();
+  } catch (error) {
+    expect(inspect(error)).toMatch(/^SparseFormatError: rows: expected/);
+  }
+  for (const file of bundles.filter((f) => /node-|core|deno-|files-/.test(f))) {
+    const longest = Math.max(
+      ...readFileSync(file, 'utf8')
+        .split('\n')
+        .map((line) => line.length),
+    );
+    expect(longest, file).toBeLessThan(1000);
+  }
 });
 
 describe('types', () => {

@@ -49,6 +49,7 @@ interface Arrangement {
 
 /** Y = clamp((W + delta) X + bias), with an adapter a column: packed once, run many times. Made by engine.prepare. */
 export class AdaptedOperator extends Operator {
+  static override readonly name: string = 'AdaptedOperator';
   readonly rows: number;
   readonly cols: number;
   readonly columns: number;

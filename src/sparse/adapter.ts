@@ -67,6 +67,7 @@ export let deltaOf: (adapter: Adapter, argument?: string) => Delta;
  *     const y = op.run(x, [0, -1, 0]); // the second token without
  */
 export class Adapter {
+  static readonly name: string = 'Adapter';
   readonly rows: number;
   readonly cols: number;
   readonly kind: 'lora' | 'rows' | 'cols' | 'sparse';

@@ -15,6 +15,7 @@ type Kind = 'product' | 'sum' | 'diagonal';
 
 /** A matrix [rows][cols] made of others; immutable, and as large as its parts. Dense parts are copied. */
 export class Composite {
+  static readonly name: string = 'Composite';
   readonly rows: number;
   readonly cols: number;
   /** product: applied from the last to the first; sum: all to the same x; diagonal: each to its own share of x. */

@@ -43,6 +43,7 @@ export let fromParts: (pattern: Pattern, values: Values) => SparseMatrix;
  *     const y = await engine.spmm(w, x);
  */
 export class SparseMatrix {
+  static readonly name: string = 'SparseMatrix';
   readonly #pattern: Pattern;
   readonly #values: Values;
   #nonzeros = -1;

@@ -25,6 +25,7 @@ interface Layer {
  * should know that removing puts back what was there when an adapter was added.
  */
 export class MergedWeights {
+  static readonly name: string = 'MergedWeights';
   readonly rows: number;
   readonly cols: number;
   private readonly weights: Float32Array;
@@ -134,6 +135,7 @@ export class MergedWeights {
  * adapter stores. Made by mergedMatrix(). Low-rank adapters would fill it, so they are refused: engine.prepare() runs them beside it.
  */
 export class MergedMatrix {
+  static readonly name: string = 'MergedMatrix';
   readonly base: SparseMatrix;
   private current: SparseMatrix;
   private list: Adapter[] = [];

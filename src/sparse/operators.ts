@@ -40,6 +40,7 @@ export interface PrepareOptions extends SpmmOptions {
 
 /** Y = clamp(W X + bias) for one W and one number of columns, with its memory: packed once, run many times. */
 export class SpmmOperator extends Operator {
+  static override readonly name: string = 'SpmmOperator';
   readonly rows: number;
   readonly cols: number;
   readonly columns: number;

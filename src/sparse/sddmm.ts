@@ -21,6 +21,7 @@ export interface SddmmOptions {
  * pattern stores where its format is csr or bsr, else those of its nonzeros.
  */
 export class SddmmOperator extends Operator {
+  static override readonly name: string = 'SddmmOperator';
   readonly rows: number;
   readonly cols: number;
   readonly d: number;
