@@ -1,7 +1,9 @@
 // node bench/cold.mjs [runs]: milliseconds from just before the import of the package to the first result, each in a process of
-// its own: a model of one pruned 64x64 layer, and MobileNetV1 0.25/64. Needs a build (npm run build).
+// its own: a model of one pruned 64x64 layer, and MobileNetV1 0.25/64. Needs a build (npm run build). Beside it, in turn, what an
+// empty script takes from the start of Node to its end, which tells how fast the machine starts anything, and onnxruntime-web
+// where bench/peers is installed.
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { mobilenetV1 } from './models/mobilenet.mjs';
@@ -26,30 +28,55 @@ const layer = model({
 });
 const net = mobilenetV1({ alpha: 0.25, resolution: 64, classes: 10, pattern: { kind: 'group4', sparsity: 0.8 } });
 
-const child = `
+const pixels = `
+  const shape = dims.map((d) => (typeof d === 'number' ? d : 1));
+  const pixels = new Float32Array(shape.reduce((a, b) => a * b)).fill(0.5);`;
+const scripts = {
+  sparsimd: `
   const start = performance.now();
   const { Model, Tensor } = await import(${JSON.stringify(join(root, 'dist/index.node.js'))});
   const model = await Model.load(process.argv[2]);
-  const [{ name, dims }] = model.inputs;
-  const shape = dims.map((d) => (typeof d === 'number' ? d : 1));
-  const pixels = new Float32Array(shape.reduce((a, b) => a * b)).fill(0.5);
+  const [{ name, dims }] = model.inputs;${pixels}
   model.runSync({ [name]: new Tensor('float32', pixels, shape) });
   console.log(performance.now() - start);
-  process.exit();`;
-// A script, as people have: given with -e the loader starts later, 4 ms that are not this package's.
-const script = join(scratch, 'cold-child.mjs');
-writeFileSync(script, child);
-for (const [name, bytes] of [
+  process.exit();`,
+  'onnxruntime-web': `
+  const start = performance.now();
+  const ort = await import(${JSON.stringify(join(root, 'bench/peers/node_modules/onnxruntime-web/dist/ort.node.min.mjs'))});
+  ort.env.wasm.numThreads = 1;
+  const session = await ort.InferenceSession.create(process.argv[2], { executionProviders: ['wasm'] });
+  const [{ name, shape: dims }] = session.inputMetadata;${pixels}
+  await session.run({ [name]: new ort.Tensor('float32', pixels, shape) });
+  console.log(performance.now() - start);
+  process.exit();`,
+  'an empty script': '',
+};
+if (!existsSync(join(root, 'bench/peers/node_modules/onnxruntime-web'))) delete scripts['onnxruntime-web'];
+
+// Scripts, as people have: given with -e the loader starts later, 4 ms that are not this package's.
+const files = Object.entries(scripts).map(([name, text]) => {
+  const file = join(scratch, `cold-${name.replaceAll(' ', '-')}.mjs`);
+  writeFileSync(file, text);
+  return { name, file, empty: !text };
+});
+for (const [title, bytes] of [
   ['a pruned 64x64 layer', layer],
   ['MobileNetV1 0.25/64, 80 % zeros', net],
 ]) {
   const file = join(scratch, 'cold.onnx');
   writeFileSync(file, bytes);
-  const times = Array.from({ length: runs }, () =>
-    Number(execFileSync(process.execPath, [script, file], { encoding: 'utf8' })),
-  ).sort((a, b) => a - b);
-  const at = (share) => times[Math.floor(share * (runs - 1))].toFixed(1);
-  console.log(
-    `${name}: import to first result ${at(0.5)} ms (median of ${runs}; ${at(0)} to ${at(1)}), Node ${process.versions.node}`,
-  );
+  const times = files.map(() => []);
+  for (let i = 0; i < runs; i++) {
+    files.forEach((script, j) => {
+      const start = performance.now();
+      const said = Number(execFileSync(process.execPath, [script.file, file], { encoding: 'utf8' }));
+      times[j].push(script.empty ? performance.now() - start : said);
+    });
+  }
+  console.log(`${title}: import to first result, median of ${runs}, Node ${process.versions.node}`);
+  files.forEach(({ name, empty }, j) => {
+    const sorted = times[j].sort((a, b) => a - b);
+    const at = (share) => sorted[Math.floor(share * (runs - 1))].toFixed(1);
+    console.log(`  ${name.padEnd(16)} ${at(0.5)} ms (${at(0)} to ${at(1)})${empty ? ', start to end' : ''}`);
+  });
 }
