@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { pathToFileURL } from 'node:url';
 import { inspect } from 'node:util';
 import { gzipSync } from 'node:zlib';
 import { build } from 'esbuild';
@@ -68,7 +69,7 @@ describe('manifest', () => {
 });
 
 test('public classes keep their names in every bundle, and lines are short: both are what an uncaught error prints', async () => {
-  const { ArgumentRangeError, SparseMatrix, Tensor, ...rest } = await import('../dist/core.js');
+  const { ArgumentRangeError, SparseMatrix, Tensor, ...rest } = await import(pathToFileURL('dist/core.js').href);
   for (const [name, value] of Object.entries({ ArgumentRangeError, SparseMatrix, Tensor, ...rest })) {
     if (typeof value === 'function' && /^[A-Z]/.test(name)) expect(value.name).toBe(name);
   }

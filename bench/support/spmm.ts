@@ -123,7 +123,7 @@ export function benchSpmm(formats: readonly string[], density: number, group: nu
       console.log(shape.join('x').padEnd(16), ...line);
     }
     console.log(
-      `\nNode ${process.versions.node} ${isa}, density ${density}, groups of ${group}, ${ACTIVATION === 'none' ? 'no activation' : "the network's activation"}, roofline ${clock.roofline.toFixed(1)} GFLOP/s`,
+      `\nNode ${process.versions.node} ${isa}, density ${density}, groups of ${group}, ${ACTIVATION === 'none' ? 'no activation' : "the network's activation"}, roofline ${clock.roofline.toFixed(1)} GFLOP/s (a loop with slack: ${clock.most.toFixed(1)})`,
     );
     const summary = (name: string, mine: readonly Row[]) => {
       const g = geomean(mine.map((r) => r.gflops));
