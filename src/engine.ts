@@ -1,5 +1,12 @@
 import { threads as threadHost, wasmAsset } from '#assets';
-import { ArgumentTypeError, checkOptions, DisposedError, SparsimdError } from './errors.ts';
+import {
+  ArgumentTypeError,
+  AssetError,
+  checkOptions,
+  DisposedError,
+  SparsimdError,
+  UnsupportedError,
+} from './errors.ts';
 import { ABI_VERSION } from './kernel/abi.ts';
 import type { KernelCall } from './kernel/call.ts';
 import { instantiate, type KernelInstance, type Kernels, toModule, type WasmSource } from './kernel/instance.ts';
@@ -44,11 +51,23 @@ export interface EngineInfo {
 
 const compiled = new Map<string, Promise<WebAssembly.Module>>();
 
+/** A module that lies beside this script, as far as nobody has moved the script. */
+async function ownModule(file: string, load: () => Promise<WasmSource>): Promise<WebAssembly.Module> {
+  try {
+    return await toModule(load(), file);
+  } catch (cause) {
+    if (cause instanceof UnsupportedError) throw cause;
+    const why = cause instanceof AssetError ? cause.message : `cannot read ${file}: ${cause}`;
+    const help = `a bundler that leaves it behind (esbuild, Rollup) needs sparsimd/inline, or { wasm: a URL of ${file} }`;
+    throw new AssetError(`${why} (${help})`, { cause });
+  }
+}
+
 /** A default module, compiled once per process. A failure is not remembered, so that a later try can succeed. */
 function defaultModule(name: string, load: () => Promise<WasmSource>): Promise<WebAssembly.Module> {
   let module = compiled.get(name);
   if (!module) {
-    module = toModule(load(), `sparsimd.${name}.wasm`);
+    module = ownModule(`sparsimd.${name}.wasm`, load);
     compiled.set(name, module);
     module.catch(() => compiled.delete(name));
   }

@@ -1,5 +1,7 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { inspect } from 'node:util';
 import { gzipSync } from 'node:zlib';
@@ -87,6 +89,23 @@ test('public classes keep their names in every bundle, and lines are short: both
         .map((line) => line.length),
     );
     expect(longest, file).toBeLessThan(1000);
+  }
+});
+
+test('a script without its wasm, as some bundlers leave it: a typed error that says what to do, and a later try works', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'sparsimd-'));
+  try {
+    cpSync('dist/index.node.js', join(folder, 'index.node.js'));
+    cpSync('dist/chunks', join(folder, 'chunks'), { recursive: true });
+    writeFileSync(join(folder, 'package.json'), '{"type":"module"}');
+    const { AssetError, Engine } = await import(pathToFileURL(join(folder, 'index.node.js')).href);
+    const failed = await Engine.create({ isa: 'simd128' }).catch((error: unknown) => error);
+    expect(failed).toBeInstanceOf(AssetError);
+    expect(failed.message).toMatch(/sparsimd\.simd128\.wasm.*needs sparsimd\/inline, or \{ wasm:/);
+    cpSync('dist/wasm', join(folder, 'wasm'), { recursive: true });
+    expect((await Engine.create({ isa: 'simd128' })).info.isa).toBe('simd128');
+  } finally {
+    rmSync(folder, { recursive: true });
   }
 });
 

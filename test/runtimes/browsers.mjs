@@ -4,6 +4,7 @@ import { extname, join, normalize } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { build } from 'esbuild';
 import puppeteer from 'puppeteer-core';
+import { BUNDLERS } from './bundlers.mjs';
 
 const TIMEOUT = 120_000;
 const TYPES = { '.js': 'text/javascript', '.wasm': 'application/wasm', '.html': 'text/html' };
@@ -102,29 +103,40 @@ async function visit(browser, url) {
   throw new Error(`no results within ${TIMEOUT} ms; the page said: ${said.join('; ')}`);
 }
 
-async function smokeBrowser(app, launch) {
+async function inBrowser(app, launch, work) {
   const server = await serve(app.folder);
   let browser;
   try {
     browser = await puppeteer.launch({ headless: true, protocolTimeout: TIMEOUT, ...launch });
-    const version = await browser.version();
-    const label = (where, results) => results.map((r) => ({ ...r, name: `${where}: ${r.name}` }));
-    return {
-      version,
-      results: [
-        ...label('page', await visit(browser, `${server.origin}/`)),
-        ...label('page', await visit(browser, `${server.origin}/?forbidden`)),
-        ...label('isolated page', await visit(browser, `${server.origin}/?isolated`)),
-        ...label('file: page', await visit(browser, await writeFilePage(app))),
-      ],
-    };
+    const results = [];
+    await work(server.origin, async (where, url) => {
+      for (const r of await visit(browser, url)) results.push({ ...r, name: `${where}: ${r.name}` });
+    });
+    return results;
   } finally {
     await browser?.close();
     server.close();
   }
 }
 
-export const PAGES = BROWSERS.map(({ name, launch }) => ({
-  name,
-  run: async (app) => (await smokeBrowser(app, launch)).results,
-}));
+export const PAGES = [
+  ...BROWSERS.map(({ name, launch }) => ({
+    name,
+    run: (app) =>
+      inBrowser(app, launch, async (origin, check) => {
+        await check('page', `${origin}/`);
+        await check('page', `${origin}/?forbidden`);
+        await check('isolated page', `${origin}/?isolated`);
+        await check('file: page', await writeFilePage(app));
+      }),
+  })),
+  ...Object.entries(BUNDLERS).map(([name, bundle]) => ({
+    name: `Chromium, ${name}`,
+    run: (app) =>
+      inBrowser(app, BROWSERS[0].launch, async (origin, check) => {
+        const path = await bundle(app.folder);
+        await check('page', `${origin}${path}`);
+        await check('isolated page', `${origin}${path}?isolated`);
+      }),
+  })),
+];

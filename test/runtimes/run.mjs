@@ -1,5 +1,6 @@
 /**
- * Runs smoke.js on every runtime: Node 20 to 26 (and 24 on an emulated ARM64), Deno, Bun, workerd, Chromium and Firefox.
+ * Runs smoke.js on every runtime: Node 20 to 26 (and 24 on an emulated ARM64), Deno, Bun, workerd, Chromium and Firefox,
+ * and in Chromium as Vite and webpack bundle it.
  *
  *   npm run build
  *   npm ci --ignore-scripts --prefix test/runtimes
