@@ -239,7 +239,13 @@ const isGraph = (source: unknown): source is Graph =>
 /** Passes rewrite nodes in place; the caller's graph stays as it is. Tensors are shared. */
 const structuredGraph = (g: Graph): Graph => ({
   ...g,
-  nodes: g.nodes.map((n) => ({ ...n, inputs: [...n.inputs], outputs: [...n.outputs] })),
+  nodes: g.nodes.map(({ attrs, ...n }) => {
+    const own = Object.entries(attrs).map(([k, v]) => [
+      k,
+      typeof v === 'object' && 'nodes' in v ? structuredGraph(v) : v,
+    ]);
+    return { ...n, inputs: [...n.inputs], outputs: [...n.outputs], attrs: Object.fromEntries(own) };
+  }),
   constants: new Map(g.constants),
 });
 

@@ -1,28 +1,9 @@
 // The executor against the interpreter on graphs that mix layouts, formats, fusions and shapes.
 import { describe, expect, test } from 'vitest';
-import { interpret } from '../src/graph/interpret.ts';
-import type { Graph, Node } from '../src/graph/ir.ts';
+import type { Node } from '../src/graph/ir.ts';
 import { Model, Tensor } from '../src/index.ts';
-import { ISAS } from './support/kernels.ts';
-import { difference, f32, graph, i64, node, prune } from './support/models.ts';
-
-async function agree(g: Graph, feeds: Record<string, Tensor>, tolerance = 2e-5): Promise<Model> {
-  const expected = interpret(g, feeds);
-  let last: Model | undefined;
-  for (const isa of ISAS) {
-    for (const sparsity of ['auto', 'off'] as const) {
-      last?.dispose();
-      const model = await Model.load(g, { isa, sparsity });
-      for (let repeat = 0; repeat < 2; repeat++) {
-        const results = model.runSync(feeds);
-        for (const name of Object.keys(expected))
-          expect(difference(results[name], expected[name]), `${name}, ${isa}, ${sparsity}`).toBeLessThan(tolerance);
-      }
-      last = model;
-    }
-  }
-  return last!;
-}
+import { agree } from './support/agree.ts';
+import { f32, graph, i64, node, prune } from './support/models.ts';
 
 const scale = (dims: number[]) => Math.sqrt(3 / dims.slice(1).reduce((a, b) => a * b, 1));
 const weights = (dims: number[], seed: number, sparsity = 0, g = 1) =>

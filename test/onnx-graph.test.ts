@@ -275,7 +275,7 @@ describe('older forms', () => {
       op: 'ScatterElements',
       attrs: { axis: 0 },
     });
-    const today = { mode: 'nearest', coordinate_transformation_mode: 'asymmetric', nearest_mode: 'floor' };
+    const today = { mode: 'nearest', coordinate_transformation_mode: 'asymmetric', nearest_mode: 'simple' };
     const up9 = bytes(9, 'Upsample', { mode: 'nearest' }, ['x', 's']).nodes[0];
     expect(up9).toEqual({ op: 'Resize', name: 'n', inputs: ['x', '', 's'], outputs: ['y'], attrs: today });
     const up7 = bytes(7, 'Upsample', { mode: 'linear', scales: { fs: [1, 1, 2, 3] } }, ['x']);

@@ -26,12 +26,17 @@ export function optimise(graph: Graph, ops: OpTable): Graph {
   return graph;
 }
 
-/** Evaluates nodes that read constants only. */
-function foldConstants(graph: Graph, ops: OpTable): void {
+/** Evaluates nodes that read constants only, those of branches too. `around`: the constants of the graph a branch lies in. */
+function foldConstants(graph: Graph, ops: OpTable, around: ReadonlyMap<string, Tensor> = new Map()): void {
+  const constantOf = (name: string) => graph.constants.get(name) ?? around.get(name);
   graph.nodes = graph.nodes.filter((node) => {
-    if (!Object.hasOwn(ops, node.op) || !node.inputs.every((n) => !n || graph.constants.has(n))) return true;
+    for (const branch of Object.values(node.attrs)) {
+      if (typeof branch === 'object' && 'nodes' in branch)
+        foldConstants(branch, ops, new Map([...around, ...graph.constants]));
+    }
+    if (!Object.hasOwn(ops, node.op) || !node.inputs.every((n) => !n || constantOf(n))) return true;
     const op = ops[node.op];
-    const inputs = node.inputs.map((n) => graph.constants.get(n));
+    const inputs = node.inputs.map(constantOf);
     let outputs: Tensor[];
     try {
       const known = inputs.map((t) => t && { type: t.type, dims: t.dims, value: t });
@@ -64,6 +69,7 @@ function affine(
   rw: Rewriter,
   value: string,
   channels: number,
+  rank: number,
 ): { scale?: Float64Array; shift?: Float64Array } | undefined {
   if (node.op === 'BatchNormalization') {
     const [scale, bias, mean, variance] = node.inputs.slice(1).map((n) => rw.constant(n));
@@ -83,8 +89,8 @@ function affine(
   if (other?.type !== 'float32') return undefined;
   const { dims, size, data } = other;
   // [C,1,…] or [1,C,1,…] against [N,C,…], or one number
-  const spatialOnes = dims.length > 2 && dims.slice(-2).every((d) => d === 1);
-  if (size !== 1 && !(size === channels && spatialOnes && dims[dims.length - 3] === channels)) return undefined;
+  const axis = dims.length - rank + 1;
+  if (dims.length > rank || (size !== 1 && !(size === channels && dims[axis] === channels))) return undefined;
   const at = (i: number) => Number(data[size === 1 ? 0 : i]);
   const v = Float64Array.from({ length: channels }, (_, i) => at(i));
   if (node.op === 'Add') return { shift: v };
@@ -105,7 +111,7 @@ function foldScales(graph: Graph): void {
       const group = Number(conv.attrs.group ?? 1);
       const transposed = conv.op === 'ConvTranspose';
       const channels = transposed ? weight.dims[1] * group : weight.dims[0];
-      const f = affine(next, rw, conv.outputs[0], channels);
+      const f = affine(next, rw, conv.outputs[0], channels, weight.dims.length);
       if (!f) break;
       const { scale, shift } = f;
       if (scale) {
@@ -160,9 +166,11 @@ const isHardSigmoid = (gate: Node): boolean =>
 
 /** The rest of x * Clip(x + 3, 0, 6) / 6 around its Clip, as paddle exports it. */
 function clippedGate(clip: Node, x: string, mul: Node, rw: Rewriter): { add: Node; div: Node } | undefined {
+  // Constants of more dimensions than x would give the result theirs. What a convolution writes has three at least.
+  const rank = /^Conv/.test(rw.writer(x)?.op ?? '') ? 3 : 0;
   const is = (name: string | undefined, value: number) => {
     const t = rw.constant(name);
-    return t?.type === 'float32' && t.size === 1 && t.dims.length < 2 && t.data[0] === value;
+    return t?.type === 'float32' && t.size === 1 && t.dims.length <= rank && t.data[0] === value;
   };
   const add = rw.writer(clip.inputs[0]);
   const div = rw.onlyReader(mul.outputs[0]);

@@ -8,7 +8,7 @@ import type { Known } from '../ops/types.ts';
 import type { Tensor, TensorType } from '../tensor.ts';
 import { type Graph, type Node, needsOf } from './ir.ts';
 import { clampOf, lowerNode, prefer, TRANSPARENT } from './lower/index.ts';
-import { convert } from './lower/layout.ts';
+import { convert, fixed } from './lower/layout.ts';
 import type { Clamp, LowerContext, Lowered, Slot, StepFacts } from './lower/types.ts';
 import { geometry, type Layout, type Place } from './place.ts';
 import type { Prepare } from './prepare.ts';
@@ -81,9 +81,10 @@ class GraphLowering {
     this.outputs = new Set(graph.outputs.map((o) => o.name));
     this.ctx = {
       known: (name) => this.values.get(name)!,
+      constantOf: (name) => graph.constants.get(name),
       layoutOf: (name) => this.layouts.get(name) ?? 0,
       wanted: (name) => this.wants.get(name) ?? 0,
-      constant: (id, make) => weights.constant(id, make),
+      constant: (data) => weights.constant(data),
       packed: (id, make) => weights.packed(id, make),
       view: (type, at, length) => weights.engine.arena.view(type, at, length),
       memoryBytes: () => weights.engine.arena.size,
@@ -141,21 +142,16 @@ class GraphLowering {
     return clamp && { node: readers[0], clamp };
   }
 
-  /** Sees to it that a value exists in a layout. */
+  /** Sees to it that a value exists in a layout. One known ahead is put there, for kernels that want it in memory. */
   private read(name: string, layout: Layout): void {
-    if (this.have.has(key({ name, layout })) || this.values.get(name)?.value) return;
+    if (this.have.has(key({ name, layout }))) return;
+    const { value } = this.values.get(name)!;
     const from = this.layouts.get(name) ?? 0;
-    const node: Node = {
-      op: layout ? 'Pack' : 'Unpack',
-      name: `${name}@${layout}`,
-      inputs: [name],
-      outputs: [name],
-      attrs: {},
-    };
-    if (from && layout) {
-      this.read(name, 0);
-      this.steps.push({ ...convert(name, 0, layout), node });
-    } else this.steps.push({ ...convert(name, from, layout), node });
+    if (layout && (from || value)) this.read(name, 0);
+    const how = value && !layout ? fixed(name, value, this.ctx) : convert(name, layout ? 0 : from, layout);
+    const op = layout ? 'Pack' : value ? 'Constant' : 'Unpack';
+    const node: Node = { op, name: `${name}@${layout}`, inputs: [name], outputs: [name], attrs: {} };
+    this.steps.push({ ...how, node });
     this.have.add(key({ name, layout }));
   }
 }
@@ -177,12 +173,11 @@ function place(graph: Graph, values: ReadonlyMap<string, Known>, steps: readonly
   });
   for (const { name } of graph.outputs) lastRead.set(name, steps.length);
   for (const { name } of graph.inputs) open({ name, layout: 0 }, -1);
-  const dynamic = (slot: Slot) => !values.get(slot.name)!.value;
   const scratch: number[] = [];
   steps.forEach((s, i) => {
     const [first] = s.reads;
     const [out] = s.writes;
-    const shared = s.inPlace && dynamic(first) && lastRead.get(key(first)) === i ? buffers.get(key(first)) : undefined;
+    const shared = s.inPlace && lastRead.get(key(first)) === i ? buffers.get(key(first)) : undefined;
     // Another value may live in the same buffer through an earlier step in place: its reads count too.
     const free = shared !== undefined && lives[shared].last === i && bytesOf(first) >= bytesOf(out);
     for (const slot of s.writes) {
@@ -201,8 +196,7 @@ function place(graph: Graph, values: ReadonlyMap<string, Known>, steps: readonly
     bind(base: number): Plan {
       const at = (slot: Slot): Place => {
         const type = values.get(slot.name)!;
-        const buffer = buffers.get(key(slot));
-        return { ...geometry(type, slot.layout), type, at: buffer === undefined ? -1 : base + offsets[buffer] };
+        return { ...geometry(type, slot.layout), type, at: base + offsets[buffers.get(key(slot))!] };
       };
       const outputs = new Map<string, Place | Tensor>();
       for (const { name } of graph.outputs) outputs.set(name, values.get(name)!.value ?? at({ name, layout: 0 }));

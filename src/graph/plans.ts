@@ -1,6 +1,6 @@
 /** The plans of one network, made for the shapes it meets; they share its weights and one workspace. */
 import type { Engine } from '../engine.ts';
-import { ArgumentTypeError, describe, InputError, ModelFormatError } from '../errors.ts';
+import { ArgumentTypeError, describe, InputError, ModelFormatError, UnsupportedError } from '../errors.ts';
 import { Tensor, type TensorType } from '../tensor.ts';
 import type { Graph } from './ir.ts';
 import { type Draft, draft, type Plan } from './plan.ts';
@@ -73,7 +73,9 @@ export class Plans {
         const before = this.shapeInputs.size;
         for (const name of this.prepared.ancestorsOf(this.graph, error.value)) this.shapeInputs.add(name);
         if (this.shapeInputs.size === before) {
-          throw new ModelFormatError(`value "${error.value}"`, 'a shape depends on it and it cannot be computed ahead');
+          throw new UnsupportedError(
+            `value "${error.value}": a shape depends on it and it is too large to compute ahead`,
+          );
         }
         this.drafts.clear();
       }
@@ -98,7 +100,11 @@ export class Plans {
   }
 
   private build(types: Map<string, TensorType>, known: Map<string, Tensor>, key: string | undefined): Draft {
-    const made = draft(this.graph, types, known, this.weights, this.engine, this.prepared);
+    // Plans outlive the caller's tensors, whose data may change.
+    const kept = new Map(
+      [...known].map(([name, { type, data, dims }]) => [name, new Tensor(type, data.slice(), dims)]),
+    );
+    const made = draft(this.graph, types, kept, this.weights, this.engine, this.prepared);
     if (key) {
       this.drafts.set(key, made);
       if (this.drafts.size > MAX_PLANS) this.drafts.delete(this.drafts.keys().next().value!);

@@ -18,7 +18,7 @@ export class Rewriter {
     this.readers.clear();
     this.writers.clear();
     for (const node of this.graph.nodes) {
-      for (const name of node.inputs) {
+      for (const name of needsOf(node)) {
         const list = this.readers.get(name);
         if (!list) this.readers.set(name, [node]);
         else if (!list.includes(node)) list.push(node);
@@ -62,10 +62,11 @@ export class Rewriter {
     this.index();
   }
 
-  /** Lets every reader of `from` read `to` instead. A graph output keeps its name, so it is not redirected. */
+  /** Lets every reader of `from` read `to` instead, unless that is a graph output or a branch reads it: they keep names. */
   redirect(from: string, to: string): boolean {
-    if (this.outputs.has(from)) return false;
-    for (const node of this.readers.get(from) ?? []) node.inputs = node.inputs.map((n) => (n === from ? to : n));
+    const readers = this.readers.get(from) ?? [];
+    if (this.outputs.has(from) || readers.some((node) => !node.inputs.includes(from) || node.op === 'If')) return false;
+    for (const node of readers) node.inputs = node.inputs.map((n) => (n === from ? to : n));
     this.index();
     return true;
   }

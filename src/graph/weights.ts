@@ -15,7 +15,7 @@ export class Weights implements WeightChooser {
   private readonly prepare: Prepare;
   /** Bytes in memory. */
   bytes = 0;
-  private blocks = new Map<string, number>();
+  private blocks = new Map<ArrayBufferView, number>();
   private packs = new Map<string, { at: number; packed: { data: Uint8Array } }>();
   private choices = new Map<string, Choice>();
   private fews = new Map<string, FewChoice>();
@@ -26,13 +26,12 @@ export class Weights implements WeightChooser {
     this.prepare = prepare;
   }
 
-  /** The address of a constant; `make` runs when it is not in memory yet. */
-  constant(key: string, make: () => ArrayBufferView): number {
-    let at = this.blocks.get(key);
+  /** The address of a constant, which is uploaded when it is not in memory yet. */
+  constant(data: ArrayBufferView): number {
+    let at = this.blocks.get(data);
     if (at === undefined) {
-      const data = make();
       at = this.upload(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
-      this.blocks.set(key, at);
+      this.blocks.set(data, at);
     }
     return at;
   }
@@ -46,6 +45,10 @@ export class Weights implements WeightChooser {
       this.packs.set(key, entry);
     }
     return entry as { at: number; packed: T };
+  }
+
+  room(family: string, key: string, most: number): boolean {
+    return this.packs.has(key) || [...this.packs.keys()].filter((k) => k.startsWith(family)).length < most;
   }
 
   /** The first choice for a layer stands for all later plans, so that its weights are packed once. */

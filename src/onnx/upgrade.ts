@@ -81,18 +81,18 @@ const softmax: Rule = (node, opset, build) => {
   const shape = build.op(hint, 'Shape', [x]);
   const flat = build.op(hint, 'Flatten', [x], { axis });
   const y = build.op(hint, node.op, [flat], { axis: -1 });
-  build.push({ ...node, op: 'Reshape', inputs: [y, shape], attrs: {} });
+  build.push({ ...node, op: 'Reshape', inputs: [y, shape], attrs: { allowzero: 1 } });
   return DONE;
 };
 
-/** Upsample, and Resize of opset 10, sampled at `x / scale`, rounded down. */
+/** Upsample, and Resize of opset 10, sampled at `x / scale`. */
 const asymmetric = (node: Node, scales: string) => {
   node.op = 'Resize';
   node.inputs = [node.inputs[0], '', scales];
   node.attrs = {
     mode: str(node, 'mode', 'nearest', ['nearest', 'linear', 'bilinear']).replace('bi', ''),
     coordinate_transformation_mode: 'asymmetric',
-    nearest_mode: 'floor',
+    nearest_mode: 'simple',
   };
 };
 

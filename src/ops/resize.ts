@@ -27,11 +27,13 @@ const TRANSFORMS = [
   'tf_half_pixel_for_nn',
   'tf_crop_and_resize',
 ];
-const ROUNDINGS: Record<string, (x: number) => number> = {
+const ROUNDINGS: Record<string, (x: number, scale: number) => number> = {
   round_prefer_floor: (x) => Math.ceil(x - 0.5),
   round_prefer_ceil: (x) => Math.floor(x + 0.5),
   floor: Math.floor,
   ceil: Math.ceil,
+  // Upsample, and Resize of opset 10, as its backend test has it (onnx 1.5, test_resize_downsample_nearest).
+  simple: (x, scale) => (scale < 1 ? Math.ceil(x) : Math.floor(x)),
 };
 
 const present = (t: { readonly dims: readonly number[] } | undefined) => t !== undefined && t.dims[0] !== 0;
@@ -134,7 +136,7 @@ export function taps(node: Node, axis: Axis): Taps {
     if (transform === 'tf_crop_and_resize' && !(x >= 0 && x <= from - 1)) {
       index.fill(-1, at, at + width);
     } else if (mode === 'nearest') {
-      index[at] = clamp(round(x));
+      index[at] = clamp(round(x, scale));
       weight[at] = 1;
     } else {
       const first = Math.floor(x) - reach + 1;

@@ -14,7 +14,7 @@ import { geometry, type Layout, type Place } from '../place.ts';
 import { oneToken } from './linear.ts';
 import { chosenFacts, type Matrix, matrix } from './matrix.ts';
 import { rowConvolution } from './rowconv.ts';
-import { type Clamp, f32Constant, type LowerContext, type Lowered, OPEN, type Rule, two } from './types.ts';
+import { type Clamp, f32Constant, idOf, type LowerContext, type Lowered, OPEN, type Rule, two } from './types.ts';
 
 /** Scratch panels gathered at a time: enough columns for a kernel call to be worth it, few enough to stay in L2. */
 const GATHER_BYTES = 512 * 1024;
@@ -34,7 +34,7 @@ export interface Conv2d {
   /** top, left */
   pad: readonly [number, number];
   weights: Float32Array;
-  /** Identifies the weights in the model. */
+  /** Identifies weights and bias. */
   key: string;
   bias: Float32Array | undefined;
 }
@@ -64,7 +64,7 @@ function read(
     dilation: two(win.dilation, 1),
     pad: two(win.padBegin, 0),
     weights: w.data,
-    key: node.inputs[1],
+    key: `${idOf(w.data)}+${idOf(b?.data)}`,
     bias: b?.data,
   };
 }
@@ -79,7 +79,7 @@ function matrixOf(c: Conv2d, ctx: LowerContext, g = 0, like?: Choice): Matrix {
   const rows = c.rows / c.group;
   const cols = (c.channels / c.group) * c.kernel[0] * c.kernel[1];
   return matrix(ctx, {
-    key: c.group > 1 ? `${c.key}#${g}` : c.key,
+    key: c.group > 1 ? `${c.key}#${g}/${c.group}` : c.key,
     weights: c.weights.subarray(g * rows * cols, (g + 1) * rows * cols),
     bias: c.bias?.subarray(g * rows, (g + 1) * rows),
     rows,
@@ -280,6 +280,8 @@ function gathered(node: Node, out: string, c: Conv2d, clamp: Clamp, ctx: LowerCo
   };
 }
 
+const zeros = (n: number) => ({ data: new Uint8Array(4 * n) });
+
 /** ConvTranspose: W^T x gives every input pixel's contribution to its window; col2im adds them up where they land. */
 export const transposedConvolution: Rule = (node, out, clamp, ctx) => {
   const c = read(node, ctx, transposedWindow);
@@ -299,7 +301,7 @@ export const transposedConvolution: Rule = (node, out, clamp, ctx) => {
       for (let r = 0; r < rows; r++) weights[r * inGroup + i] = c.weights[(g * inGroup + i) * rows + r];
     }
     const m = matrix(ctx, {
-      key: `${c.key}^T#${g}`,
+      key: `${c.key}^T#${g}/${c.group}`,
       weights,
       bias: undefined,
       rows,
@@ -314,7 +316,8 @@ export const transposedConvolution: Rule = (node, out, clamp, ctx) => {
   const type: TensorType = { type: 'float32', dims: [1, inGroup, pixels] };
   const panels = geometry(type, lanes);
   const product = 4 * rows * pixels;
-  const bias = ctx.constant(`${node.name}|bias`, () => c.bias ?? new Float32Array(outGroup * c.group));
+  const channels = outGroup * c.group;
+  const bias = c.bias ? ctx.constant(c.bias) : ctx.packed(`0x${channels}`, () => zeros(channels)).at;
   return {
     ...chosenFacts(parts[0], c.images * c.group),
     reads: [{ name: node.inputs[0], layout: 0 }],

@@ -29,6 +29,8 @@ export function host(node: Node, ctx: LowerContext): Lowered {
         const outputs = types.map(({ type, dims }, i) =>
           node.outputs[i] ? tensorAt(writePlaces[next++]) : Tensor.zeros(type, dims),
         );
+        // Definitions count on zeroed outputs; the workspace holds what earlier steps left.
+        for (const { data } of outputs) new Uint8Array(data.buffer, data.byteOffset, data.byteLength).fill(0);
         op.eval(node, inputs, outputs);
       };
     },

@@ -1,7 +1,8 @@
-/** Conversions between layouts, inserted where a reader wants another than the writer gave. */
+/** What is inserted where a reader wants a value in another layout than the writer gave, or in memory. */
 import { packPanelsCalls, unpackPanelsCalls } from '../../kernel/layout.ts';
+import type { Tensor } from '../../tensor.ts';
 import type { Lanes, Layout } from '../place.ts';
-import type { Lowered } from './types.ts';
+import type { LowerContext, Lowered } from './types.ts';
 
 /** Plain to panels (from = 0) or panels to plain (to = 0). */
 export function convert(name: string, from: Layout, to: Layout): Lowered {
@@ -23,3 +24,15 @@ export function convert(name: string, from: Layout, to: Layout): Lowered {
       ).flat(),
   };
 }
+
+/** A value known before the run, copied in each time: the workspace is used again and again. */
+export const fixed = (name: string, { type, data }: Tensor, ctx: LowerContext): Lowered => ({
+  kernel: 'copy',
+  reads: [],
+  writes: [{ name, layout: 0 }],
+  emit:
+    (_, [y]) =>
+    () => {
+      (ctx.view(type, y.at, data.length).set as (from: ArrayLike<number | bigint>) => void)(data);
+    },
+});

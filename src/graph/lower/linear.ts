@@ -10,7 +10,7 @@ import { sizeOf } from '../../tensor.ts';
 import type { Node } from '../ir.ts';
 import { geometry } from '../place.ts';
 import { chosenFacts, matrix } from './matrix.ts';
-import { type Clamp, f32Constant, type LowerContext, type Lowered, OPEN, type Rule } from './types.ts';
+import { type Clamp, f32Constant, idOf, type LowerContext, type Lowered, OPEN, type Rule } from './types.ts';
 
 /** y[tokens][rows] = x[tokens][cols] W^T + bias, W [rows][cols]. */
 export interface Linear {
@@ -56,7 +56,7 @@ function constantLinear(node: Node, out: string, ctx: LowerContext): Linear | un
   if (alpha !== 1) weights = weights.map((v) => v * alpha);
   const bias = c && Float32Array.from({ length: rows }, (_, i) => c.data[c.size === 1 ? 0 : i] * beta);
   return {
-    key: `${node.inputs[1]}|${node.name}`,
+    key: `${idOf(w.data)}+${idOf(c?.data)}|${transposed}|${alpha}|${beta}`,
     weights,
     bias,
     rows,
@@ -144,7 +144,7 @@ function manyTokens(input: string, out: string, l: Linear, clamp: Clamp, ctx: Lo
 /** Both operands computed at run time, with the leading dimensions broadcast as in NumPy. */
 function runtimeMatmul(node: Node, out: string, ctx: LowerContext): Lowered | undefined {
   const [a, b] = node.inputs.map((n) => ctx.known(n));
-  if (a.dims.length < 2 || b.dims.length < 2 || a.value || b.value) return undefined;
+  if (a.dims.length < 2 || b.dims.length < 2) return undefined;
   const [m, k] = a.dims.slice(-2);
   const n = b.dims[b.dims.length - 1];
   const batch = ctx.known(out).dims.slice(0, -2);

@@ -6,7 +6,7 @@ import { type PackedSpmm, packSpmm } from '../../pack/spmm.ts';
 import type { LowerContext, StepFacts } from './types.ts';
 
 export interface MatrixSource {
-  /** Identifies the weights in the model. */
+  /** Identifies weights and bias. */
   key: string;
   /** [rows][cols] */
   weights: Float32Array;

@@ -25,7 +25,7 @@ export const alias: Rule = (node, out, clamp, ctx) => {
 
 /** Concat along any axis: one block copy for each input and outer index. */
 export const concat: Rule = (node: Node, out, clamp, ctx: LowerContext): Lowered | undefined => {
-  if (clamp || node.inputs.some((n) => ctx.known(n).value)) return undefined;
+  if (clamp) return undefined;
   const { dims, type } = ctx.known(out);
   const axis = axisOf(Number(node.attrs.axis), dims.length, node);
   const inner = bytesOf(type) * sizeOf(dims.slice(axis + 1));

@@ -137,7 +137,7 @@ function broadcast(
     form.inner === sizeOf(type.dims.slice(2));
   const panels = layout > 0 && (form.form === 'scalar' || perChannel);
   const chosen: Layout = panels ? layout : 0;
-  const at = value && ctx.constant(`${smallName}|broadcast`, () => value.data);
+  const at = value && ctx.constant(value.data);
   const reads: Slot[] = [{ name: bigName, layout: chosen }];
   if (!value) reads.push({ name: smallName, layout: 0 });
   return {
@@ -182,7 +182,7 @@ export const prelu: Rule = (node, out, clamp, ctx) => {
   const slope = f32Constant(ctx, node.inputs[1]);
   const form = slope && !clamp && x.type === 'float32' ? broadcastForm(x.dims, slope.dims) : undefined;
   if (!form || form.form === 'inner') return undefined;
-  const at = ctx.constant(`${node.inputs[1]}|prelu`, () => slope!.data);
+  const at = ctx.constant(slope!.data);
   return {
     kernel: 'f32_prelu',
     reads: [{ name: node.inputs[0], layout: 0 }],

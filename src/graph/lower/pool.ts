@@ -78,7 +78,7 @@ export const reduce: Rule = (node, out, clamp, ctx) => {
         (a, b) => a - b,
       );
     else if (int(node, 'noop_with_empty_axes', 0)) return undefined;
-  }
+  } else if (int(node, 'noop_with_empty_axes', 0)) return undefined;
   if (axes.some((a, i) => i > 0 && a !== axes[i - 1] + 1)) return undefined;
   const kind = KINDS[node.op as keyof typeof KINDS];
   if (kind === 'mean' && dims.length >= 3 && axes[0] === 2 && axes.length === dims.length - 2) {

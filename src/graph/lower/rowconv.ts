@@ -11,6 +11,8 @@ import type { Clamp, LowerContext, Lowered } from './types.ts';
 /** Nanoseconds a float: to gather a tap, and to copy an input into rows (bench conv and rowconv, Zen 4, both Nodes). */
 const GATHER_NS = 0.22;
 const ROWS_NS = 0.2;
+/** Widths a layer's weights are packed for; pictures of still other widths gather taps. */
+const WIDTHS = 4;
 /** Of a call into WebAssembly. */
 const CALL_NS = 40;
 
@@ -36,9 +38,11 @@ export function rowConvolution(
   const ns = choice.ns + calls + (layout.bytes / 4) * ROWS_NS;
   if (ns > gathered.choice.ns + cols * sizeOf(c.out) * GATHER_NS) return undefined;
   const variant = SPMM.find((v) => v.name === choice.variant)!;
-  const { at, packed } = ctx.packed(`${key}|rows|${layout.block}|${layout.columns}|${choice.variant}`, () =>
-    packRowConv(c.weights, rows, shape, layout, variant, c.bias),
-  );
+  // The packed offsets hold for one width of rows.
+  const family = `${key}|rows|`;
+  const packing = `${family}${layout.block}|${layout.columns}|${c.stride}|${c.dilation}|${choice.variant}`;
+  if (!ctx.weights.room(family, packing, WIDTHS)) return undefined;
+  const { at, packed } = ctx.packed(packing, () => packRowConv(c.weights, rows, shape, layout, variant, c.bias));
   return {
     ...chosenFacts(
       { rows, cols, columns, packed, choice: { ...choice, ns, denseNs: gathered.choice.denseNs } },

@@ -53,15 +53,20 @@ export interface Clamp {
 }
 
 export interface LowerContext {
-  /** Type, shape and, where known, value. */
+  /** Type, shape and, where known, value: of this plan, unless it is one of the model's constants. */
   known(name: string): Known;
+  /** The value of one of the model's constants. Only these may stay in memory longer than a plan lives. */
+  constantOf(name: string): Tensor | undefined;
   /** The layout a value has now. */
   layoutOf(name: string): Layout;
   /** The layout that readers of a value would like best. */
   wanted(name: string): Layout;
-  /** A constant in memory; uploaded once per model. Returns its address. */
-  constant(key: string, make: () => ArrayBufferView): number;
-  /** Packed weights in memory, made once per model. `make` runs only the first time. */
+  /** One of the model's constants in memory; uploaded once per model. Returns its address. */
+  constant(data: ArrayBufferView): number;
+  /**
+   * Packed weights in memory, made once per model: `make` runs only the first time. The key says what of the model's constants
+   * is packed (`idOf`), and how.
+   */
   packed<T extends { data: Uint8Array }>(
     key: string,
     make: () => T,
@@ -91,6 +96,8 @@ export interface WeightChooser {
   ): Choice | undefined;
   /** For one to eight tokens; dense where the model must run dense. */
   chooseFew(key: string, weights: Float32Array, rows: number, cols: number, tokens: number): FewChoice;
+  /** Whether `key` is packed already, or fewer than `most` keys are that start with `family`. */
+  room(family: string, key: string, most: number): boolean;
 }
 
 /**
@@ -99,10 +106,21 @@ export interface WeightChooser {
  */
 export type Rule = (node: Node, out: string, clamp: Clamp | undefined, ctx: LowerContext) => Lowered | undefined;
 
-/** The value of an input that must be a known f32 tensor, or undefined. */
+/** The value of an input that must be one of the model's own f32 tensors, or undefined. */
 export function f32Constant(ctx: LowerContext, name: string | undefined): Tensor<'float32'> | undefined {
-  const value = name ? ctx.known(name).value : undefined;
+  const value = name ? ctx.constantOf(name) : undefined;
   return value?.type === 'float32' ? (value as Tensor<'float32'>) : undefined;
+}
+
+const ids = new WeakMap<object, number>();
+let nextId = 0;
+
+/** A short name for data, for the keys of weights in memory. Names in the model do not do: branches use them again. */
+export function idOf(data: object | undefined): string {
+  if (!data) return '';
+  let id = ids.get(data);
+  if (id === undefined) ids.set(data, (id = nextId++));
+  return `${id}`;
 }
 
 /** No limits. */
