@@ -22,3 +22,8 @@ export * from './stem';
 export function abi_version(): i32 {
   return 1;
 }
+
+/** 1 in the module that may use relaxed SIMD, so that one cannot be taken for the other. */
+export function relaxed_simd(): i32 {
+  return ASC_FEATURE_RELAXED_SIMD ? 1 : 0;
+}

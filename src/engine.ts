@@ -1,5 +1,6 @@
 import { threads as threadHost, wasmAsset } from '#assets';
 import {
+  ArgumentRangeError,
   ArgumentTypeError,
   AssetError,
   checkOptions,
@@ -117,7 +118,7 @@ export class Engine {
       const { startTeam } = await import('./threads/start.ts');
       team = await startTeam(threads, threadHost, isa, load, instantiate, maxBytes);
     }
-    const instance = team.instance ?? (await instantiate(await load(isa, () => wasmAsset(isa))));
+    const instance = team.instance ?? (await instantiate(await load(isa, () => wasmAsset(isa)), isa));
     const info = Object.freeze({
       isa,
       why,
@@ -195,6 +196,7 @@ export class Engine {
     x: Float32Array,
     options: Omit<SpmmOptions, 'layout'> & { out?: Float32Array } = {},
   ): Promise<Float32Array> {
+    checkOptions(options);
     return this.product(w, x, { ...options, columns: 1 });
   }
 
@@ -246,7 +248,10 @@ export class Engine {
     x: Float32Array,
     options: SpmmOptions & { columns?: number; out?: Float32Array },
   ): Promise<Float32Array> {
-    if (x instanceof Float32Array && options?.out instanceof Float32Array) checkApart(x, options.out);
+    const out = options?.out;
+    if (x instanceof Float32Array && out instanceof Float32Array) checkApart(x, out);
+    if (out instanceof Float32Array && this.arena.owns(out))
+      throw new ArgumentRangeError('out', "an array outside the engine's memory, which may grow", out);
     [w, options] = this.keptAll(w, options);
     x = kept(this.arena, x);
     return (await this.operators()).spmm(this, w, x, options);

@@ -1,4 +1,5 @@
 import { readSource } from '#assets';
+import { isBytes, toBytes } from './bytes.ts';
 import { Engine, type EngineOptions } from './engine.ts';
 import { ArgumentRangeError, ArgumentTypeError, checkOptions, DisposedError, ModelFormatError } from './errors.ts';
 import type { Graph, ValueInfo } from './graph/ir.ts';
@@ -263,8 +264,7 @@ async function readBytes(
   source: Exclude<ModelSource, Graph>,
   { onProgress, signal }: ModelOptions,
 ): Promise<Uint8Array> {
-  if (source instanceof ArrayBuffer) return new Uint8Array(source);
-  if (ArrayBuffer.isView(source)) return new Uint8Array(source.buffer, source.byteOffset, source.byteLength);
+  if (isBytes(source)) return toBytes(source);
   if (typeof source === 'string' || source instanceof URL) {
     const found = await readSource(source, signal);
     return found instanceof Uint8Array ? found : readBytes(found, { onProgress, signal });

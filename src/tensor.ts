@@ -36,6 +36,12 @@ interface Data {
 export type DataOf<T extends DType> = Data[T];
 export type TensorData = DataOf<DType>;
 
+/** @throws ArgumentTypeError unless it is an element type */
+export function checkType(type: unknown, argument: string): asserts type is DType {
+  if (typeof type !== 'string' || !Object.hasOwn(ARRAYS, type))
+    throw new ArgumentTypeError(argument, `one of ${Object.keys(ARRAYS).join(', ')}`, type);
+}
+
 /** Bytes of one element. */
 export const bytesOf = (type: DType): number => ARRAYS[type].BYTES_PER_ELEMENT;
 
@@ -80,8 +86,8 @@ export class Tensor<T extends DType = DType> implements TensorType {
     data: DataOf<T> | readonly number[] | readonly bigint[] | readonly boolean[],
     dims?: readonly number[],
   ) {
+    checkType(type, 'type');
     const A = ARRAYS[type];
-    if (!A) throw new ArgumentTypeError('type', `one of ${Object.keys(ARRAYS).join(', ')}`, type);
     if (Array.isArray(data)) {
       try {
         this.data = new A(data as never) as DataOf<T>;
@@ -107,6 +113,8 @@ export class Tensor<T extends DType = DType> implements TensorType {
 
   /** A zero-filled tensor. */
   static zeros<T extends DType>(type: T, dims: readonly number[]): Tensor<T> {
+    checkType(type, 'type');
+    if (!Array.isArray(dims)) throw new ArgumentTypeError('dims', 'an array of integers', dims);
     return new Tensor(type, new ARRAYS[type](sizeOf(dims)) as DataOf<T>, dims);
   }
 }

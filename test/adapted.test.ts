@@ -197,7 +197,8 @@ describe.each(ISAS)('%s', (isa) => {
     expect(() => op.run(x, turn(3))).toThrow(
       /"adapters\[2\]" expected the number of an adapter, or -1 for none, got 1/,
     );
-    expect(() => op.remove(1)).toThrow(ArgumentRangeError);
+    for (const none of [1, -1, 'constructor', '__proto__'])
+      expect(() => op.remove(none as never)).toThrow(ArgumentRangeError);
     expect(op.add(known[3].adapter)).toBe(1);
     check(turn(3), [known[0], known[3], known[2]]);
     expect(op.add(known[0].adapter)).toBe(3); // the same twice is no harm: numbers tell them apart

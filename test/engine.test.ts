@@ -71,7 +71,17 @@ describe('where the module comes from', () => {
     for (const engine of engines) engine.dispose();
     vi.restoreAllMocks();
   });
+  test('a module for another instruction set is refused', async () => {
+    const relaxed = wasm('relaxed');
+    if (ISAS.includes('relaxed')) {
+      await expect(Engine.create({ wasm: bytes })).rejects.toThrow(/is for simd128, this engine for relaxed: hand in/);
+      await expect(Engine.create({ wasm: relaxed, deterministic: true })).rejects.toThrow(/is for relaxed/);
+    } else await expect(Engine.create({ wasm: relaxed })).rejects.toThrow(/does not compile/);
+  });
   test('wrong options are typed errors', async () => {
+    const gone = new ArrayBuffer(8);
+    structuredClone(gone, { transfer: [gone] });
+    await expect(Engine.create({ wasm: gone })).rejects.toThrow(ArgumentTypeError);
     await expect(Engine.create({ isa: 'avx' as never })).rejects.toThrow(ArgumentTypeError);
     await expect(Engine.create({ maxBytes: -1 })).rejects.toThrow(ArgumentTypeError);
   });

@@ -282,6 +282,38 @@ test('bad input: integers of -128, sums beyond 32 bits, more rows and columns th
   });
 });
 
+test('a bias of infinities or NaN, and rows as long as sums can be: taken or not, whatever the kernel', async () => {
+  const cols = 133144; // of 127 times 127, the most that 32 bits hold
+  const long = (n: number) =>
+    SparseMatrix.fromCSR(
+      {
+        rows: 1,
+        cols: n,
+        rowPointers: [0, n],
+        columnIndices: Uint32Array.from({ length: n }, (_, i) => i),
+        values: new Int8Array(n).fill(127),
+      },
+      { dtype: 'int8', scales: [1] },
+    );
+  const w = SparseMatrix.fromDense(randf(256, 3), 16, 16, { dtype: 'int8' });
+  for (const isa of ISAS) {
+    using engine = await Engine.create({ isa });
+    for (const activations of ['int8', 'uint7'] as const) {
+      for (const columns of [1, 8, 40]) {
+        for (const b of [Infinity, -Infinity, NaN]) {
+          const bias = new Float32Array(16).fill(b);
+          const y = await engine.spmm(w, new Float32Array(16 * columns).fill(1), { columns, activations, bias });
+          expect(y).toEqual(new Float32Array(16 * columns).fill(b));
+        }
+      }
+      const y = await engine.spmv(long(cols), new Float32Array(cols).fill(1), { activations });
+      expect(y[0]).toBeCloseTo(127 * cols, -1);
+      const refused = engine.spmv(long(cols + 1000), new Float32Array(cols + 1000).fill(1), { activations });
+      await expect(refused).rejects.toThrow(/"w" expected magnitudes of 16909320 together in row 0/);
+    }
+  }
+});
+
 test('options that are no object: typed errors', async () => {
   using engine = await Engine.create();
   const none = null as never;
@@ -295,7 +327,8 @@ test('options that are no object: typed errors', async () => {
     message,
   );
   await expect(engine.spmm(w, x, none)).rejects.toThrow(message);
-  await expect(engine.spmv(w, x, none)).resolves.toEqual(x.map(() => 0));
+  await expect(engine.spmv(w, x, none)).rejects.toThrow(message);
+  await expect(engine.sddmm(w, x, x, none)).rejects.toThrow(message);
   await expect(Engine.create(none)).rejects.toThrow(message);
   await expect(Engine.create({ maxBytes: '100' as never })).rejects.toThrow(/"maxBytes" expected a positive number/);
   await expect(Model.load(new Uint8Array(4), none)).rejects.toThrow(message);

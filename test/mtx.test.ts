@@ -99,7 +99,7 @@ describe('by hand', () => {
     ['no size', `${head}% only\n% comments\n`, /line 3: the file ends before its size/],
     ['a size of two', `${head}2 3\n`, /line 2: expected entries, got the end of the line/],
     ['a size of four', `${head}2 3 0 1\n`, /line 2: expected the end of the line, got "1"/],
-    ['a negative size', `${head}-2 3 1\n`, /line 2: rows: expected an integer from 0 to 2147483647, got "-2"/],
+    ['a negative size', `${head}-2 3 1\n`, /line 2: rows: expected an integer from 0 to 67108863, got "-2"/],
     ['a size of 2^31', `${head}2147483648 3 1\n`, /line 2: rows/],
     ['a size of 2^53', `${head}2 9007199254740993 1\n`, /line 2: columns/],
     [
@@ -225,8 +225,21 @@ describe('written', () => {
   });
 });
 
-test('a few bytes that claim 2^31 rows read, and make no matrix', () => {
-  const m = coordinate('%%MatrixMarket matrix coordinate real general\n2147483647 1 1\n1 1 1\n');
-  expect(m.rows).toBe(2 ** 31 - 1);
-  expect(() => SparseMatrix.fromCOO(m)).toThrow(/rows: expected an integer from 0 to 67108863/);
+test('a few bytes that claim 2^31 rows or columns are refused at once', () => {
+  for (const sizes of ['coordinate real general\n2147483647 1 1\n1 1 1', 'array real general\n0 2147483647']) {
+    expect(() => readMtx(`%%MatrixMarket matrix ${sizes}\n`)).toThrow(/: expected an integer from 0 to 67108863/);
+  }
+  const m = readMtx('%%MatrixMarket matrix array real general\n0 67108863\n');
+  expect([m.rows, m.cols]).toEqual([0, 67108863]);
+});
+
+test('bytes in shared memory are read, those that went elsewhere are refused', () => {
+  const text = '%%MatrixMarket matrix array real general\n1 1\n3\n';
+  const shared = new Uint8Array(new SharedArrayBuffer(text.length));
+  shared.set(new TextEncoder().encode(text));
+  for (const source of [shared, shared.buffer]) expect(readMtx(source as never)).toEqual(readMtx(text));
+  const gone = new Uint8Array(8);
+  structuredClone(gone, { transfer: [gone.buffer] });
+  for (const source of [gone.buffer, gone]) expect(() => readMtx(source)).toThrow(/"source" expected .*|line 1/);
+  expect(() => readMtx(gone.buffer)).toThrow(ArgumentTypeError);
 });

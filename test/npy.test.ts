@@ -207,6 +207,29 @@ describe('archives', () => {
     await fc.assert(property, { numRuns: 1000 });
   });
 
+  test('in shared memory, or in a buffer sent elsewhere', async () => {
+    for (const name of ['deflated.npz', 'stored.npz']) {
+      const file = bytes(name);
+      const shared = new Uint8Array(new SharedArrayBuffer(file.length));
+      shared.set(file);
+      expect(await readNpz(shared)).toEqual(await readNpz(file));
+    }
+    const gone = new ArrayBuffer(8);
+    structuredClone(gone, { transfer: [gone] });
+    await expect(readNpz(gone)).rejects.toThrow(/"source" expected bytes that are still here/);
+    expect(() => readNpy(gone)).toThrow(ArgumentTypeError);
+  });
+
+  test('options that are none', async () => {
+    const file = bytes('deflated.npz');
+    const none = null as never;
+    const message = /"options" expected an object, got null/;
+    await expect(readNpz(file, none)).rejects.toThrow(message);
+    await expect(readSparseNpz(file, none)).rejects.toThrow(message);
+    await expect(writeNpz({}, none)).rejects.toThrow(message);
+    await expect(readNpz(file, { maxBytes: '5' as never })).rejects.toThrow(/"maxBytes" expected a number/);
+  });
+
   test('a runtime without raw deflate says so, whatever the file', async () => {
     const { DecompressionStream, CompressionStream } = globalThis;
     const old = class {

@@ -137,6 +137,7 @@ describe.each(ISAS)('%s', (isa) => {
     same(await engine.spmm({ data: await view(), rows: n, cols: d }, small), weighted);
     const chained = await view();
     await expect(engine.spmm(identity, chained, { out: chained })).rejects.toThrow(/"out" expected memory that x/);
+    await expect(engine.spmm(identity, x, { out: chained })).rejects.toThrow(/outside the engine's memory/);
     const dead = await view();
     grow();
     await expect(engine.spmm({ data: dead, rows: n, cols: d }, small)).rejects.toThrow(ArgumentRangeError);
@@ -163,9 +164,18 @@ describe.each(ISAS)('%s', (isa) => {
 test('a composite of malformed parts is refused when made', () => {
   const data = new Float32Array(4);
   const make = (part: object) => () => Composite.sum(part as never);
-  expect(make({ data })).toThrow(/"parts\[0\]\.rows" expected an integer >= 0, got undefined/);
+  expect(make({ data })).toThrow(/"parts\[0\]\.rows" expected an integer from 0 to 67108863, got undefined/);
   expect(make({ data, rows: 2, cols: Number.NaN })).toThrow(ArgumentRangeError);
   expect(make({ data, rows: 2, cols: 3 })).toThrow(/"parts\[0\]\.data" expected 6 values/);
   expect(make({ data: [1, 2, 3, 4], rows: 2, cols: 2 })).toThrow(ArgumentTypeError);
   expect(make(null as never)).toThrow(ArgumentTypeError);
+  const none = new Float32Array(0);
+  expect(make({ data: none, rows: 2 ** 33, cols: 0 })).toThrow(ArgumentRangeError);
+  const tall = { data: none, rows: 2 ** 25, cols: 0 };
+  expect(() => Composite.diagonal(tall, tall)).toThrow(/"parts" expected at most 67108863 rows together/);
+  const sparse = SparseMatrix.fromDense(data, 2, 2);
+  expect(make(new Proxy(sparse, {}))).toThrow(/"parts\[0\]" expected a SparseMatrix/);
+  expect(make({ rows: 2, cols: 2, toDense() {} })).toThrow(/"parts\[0\]" expected a SparseMatrix or Composite/);
+  for (const bases of [undefined, {}, 5])
+    expect(() => Composite.denseSparse(sparse, bases as never)).toThrow(/"bases" expected an array of matrices/);
 });

@@ -154,6 +154,21 @@ describe.each(ISAS)('%s: a prepared operator', (isa) => {
     expectClose(op.run(op.b, op.a), referenceSDDMM(places, q, p, 5), tolerance(5), 'q p');
   });
 
+  test('an operand in the other’s place, seen through a view from before the memory grew', async () => {
+    const pattern = SparseMatrix.fromDense(new Float32Array(16).fill(1), 4, 4);
+    const [values, ones] = [Float32Array.of(1, 2, 3, 4, 5, 6, 7, 8), new Float32Array(8).fill(1)];
+    for (const threads of [1, 2]) {
+      using engine = await Engine.create({ isa, threads });
+      const op = await engine.prepareSddmm(pattern, { d: 2 });
+      const held = op.a;
+      held.set(values);
+      engine.arena.alloc(engine.arena.size);
+      // Shared memory leaves the view alive; other memory leaves it empty.
+      if (held.length) expect(op.run(ones, held)).toEqual(op.run(ones, values));
+      else expect(() => op.run(ones, held)).toThrow(/"b" expected 8 values/);
+    }
+  });
+
   test('nothing to do: no rows, no columns, no entries, vectors of no numbers', async () => {
     const make = (r: number, c: number, w: number[], width: number) =>
       engine.prepareSddmm(SparseMatrix.fromDense(w, r, c), { d: width });

@@ -500,7 +500,7 @@ describe.each(ISAS)('operators, %s', (isa) => {
     const used = engine.arena.used;
     await expect(engine.spmm(w, new Float32Array(25))).rejects.toThrow(/"x" expected a multiple of 6/);
     await expect(engine.spmm(w, new Float64Array(24) as never)).rejects.toThrow(TypeError);
-    await expect(engine.spmm({} as never, x)).rejects.toThrow(/w\.rows/);
+    await expect(engine.spmm({ data: x } as never, x)).rejects.toThrow(/w\.rows/);
     await expect(engine.spmm(null as never, x)).rejects.toThrow(TypeError);
     await expect(engine.spmm(w, x, { bias: new Float32Array(7) })).rejects.toThrow(/"bias" expected 8 values/);
     await expect(engine.spmm(w, x, { min: 2, max: 1 })).rejects.toThrow(/"min"/);

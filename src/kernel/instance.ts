@@ -1,5 +1,7 @@
+import { isBytes, toBytes } from '../bytes.ts';
 import { AssetError, UnsupportedError } from '../errors.ts';
 import { ABI_VERSION } from './abi.ts';
+import type { Isa } from './isa.ts';
 
 /** Where the wasm module may come from. */
 export type WasmSource = WebAssembly.Module | BufferSource | Response | URL | string;
@@ -28,14 +30,12 @@ const atOnce = typeof process === 'object' && typeof process.versions?.node === 
  * @throws AssetError when they are not WebAssembly; UnsupportedError where the runtime forbids compiling (edge workers, CSP)
  */
 export async function compile(bytes: BufferSource, from: string): Promise<WebAssembly.Module> {
-  const view = ArrayBuffer.isView(bytes)
-    ? new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-    : new Uint8Array(bytes);
+  const view = toBytes(bytes, 'wasm');
   if (view.length < 8 || view[0] !== 0 || view[1] !== 0x61 || view[2] !== 0x73 || view[3] !== 0x6d) {
     throw new AssetError(`${from}: expected a WebAssembly module, got ${show(view)}`);
   }
   try {
-    return atOnce ? new WebAssembly.Module(view as BufferSource) : await WebAssembly.compile(view as BufferSource);
+    return atOnce ? new WebAssembly.Module(view) : await WebAssembly.compile(view);
   } catch (cause) {
     const text = String(cause);
     if (/disallowed|Content Security Policy|unsafe-eval|blocked by|code generation/i.test(text)) {
@@ -66,7 +66,7 @@ export async function toModule(source: WasmSource | Promise<WasmSource>, from = 
     return toModule(response, String(s));
   }
   // Bytes before Response: in Node, the first look at the global Response loads undici, 25 ms.
-  if (s instanceof ArrayBuffer || ArrayBuffer.isView(s)) return compile(s, from);
+  if (isBytes(s)) return compile(s as BufferSource, from);
   if (typeof Response === 'function' && s instanceof Response) {
     const url = s.url || from;
     if (!s.ok) throw new AssetError(`cannot fetch ${url}: HTTP ${s.status} ${s.statusText}`);
@@ -77,10 +77,15 @@ export async function toModule(source: WasmSource | Promise<WasmSource>, from = 
 
 /**
  * Instantiates a kernel module.
+ * @param isa what the module must be for
  * @param shared the memory that a module for threads imports
  * @throws AssetError when it is another module, or of another ABI version than this code
  */
-export async function instantiate(module: WebAssembly.Module, shared?: WebAssembly.Memory): Promise<KernelInstance> {
+export async function instantiate(
+  module: WebAssembly.Module,
+  isa: Isa,
+  shared?: WebAssembly.Memory,
+): Promise<KernelInstance> {
   if (!shared && WebAssembly.Module.imports(module).length) {
     throw new AssetError('the WebAssembly module is one for threads: for one thread it is sparsimd.<isa>.wasm');
   }
@@ -91,6 +96,7 @@ export async function instantiate(module: WebAssembly.Module, shared?: WebAssemb
   const {
     memory,
     abi_version: abi,
+    relaxed_simd: relaxed,
     ...kernels
   } = instance.exports as never as Kernels & { memory: WebAssembly.Memory };
   if (typeof abi !== 'function' || !(memory instanceof WebAssembly.Memory)) {
@@ -100,6 +106,10 @@ export async function instantiate(module: WebAssembly.Module, shared?: WebAssemb
     throw new AssetError(
       `the WebAssembly module has ABI version ${abi()}, this code needs ${ABI_VERSION}: update both`,
     );
+  }
+  if ((relaxed() === 1) !== (isa === 'relaxed')) {
+    const got = relaxed() ? 'relaxed' : 'simd128';
+    throw new AssetError(`the WebAssembly module is for ${got}, this engine for ${isa}: hand in sparsimd.${isa}.wasm`);
   }
   return { kernels: kernels as Kernels, memory };
 }

@@ -27,6 +27,8 @@ export class Arena {
   private blocks = new Map<number, number>();
   private end: number;
   private disposed = false;
+  /** What the memory's buffer is and was: shared memory that grew leaves earlier views alive. */
+  private buffers = new WeakSet<ArrayBufferLike>();
 
   /**
    * @param memory the module's memory
@@ -38,6 +40,7 @@ export class Arena {
     // Whole pages: the room that is left must be room that can be had.
     this.limit = Math.floor(Math.min(limit, 2 ** 32 - PAGE) / PAGE) * PAGE;
     this.end = memory.buffer.byteLength;
+    this.buffers.add(memory.buffer);
     this.free = this.end > base ? [{ at: align(base), bytes: this.end - align(base) }] : [];
   }
 
@@ -81,6 +84,11 @@ export class Arena {
     return new ARRAYS[type](this.memory.buffer as ArrayBuffer, at, length) as DataOf<T>;
   }
 
+  /** Whether a view is one of this memory, also from before it grew. */
+  owns(view: ArrayBufferView): boolean {
+    return this.buffers.has(view.buffer);
+  }
+
   /** Bytes in live blocks. */
   get used(): number {
     let sum = 0;
@@ -116,6 +124,7 @@ export class Arena {
     const roomy = Math.min(Math.max(least, 16), Math.floor((this.limit - this.end) / PAGE));
     if (!this.tryGrow(roomy) && !this.tryGrow(least)) throw new OutOfMemoryError(needed, this.limit);
     const end = this.memory.buffer.byteLength;
+    this.buffers.add(this.memory.buffer);
     if (open) open.bytes = end - open.at;
     else this.free.push({ at: align(this.end), bytes: end - align(this.end) });
     this.end = end;

@@ -6,7 +6,9 @@
  *     rows columns entries
  *     row column value …                                array: columns one after the other, a value a line
  */
-import { ArgumentTypeError, FileFormatError } from '../errors.ts';
+import { toBytes } from '../bytes.ts';
+import { FileFormatError } from '../errors.ts';
+import { MAX_SIZE } from '../sparse/check.ts';
 import type { CooMatrix } from '../sparse/types.ts';
 
 export type MtxField = 'real' | 'integer' | 'pattern';
@@ -38,7 +40,7 @@ export interface MtxArray extends MtxHeader {
   readonly data: Float64Array;
 }
 
-const MAX_SIZE = 2 ** 31 - 1;
+const MAX_ENTRIES = 2 ** 31 - 1;
 const [NEWLINE, SPACE, PERCENT, PLUS, MINUS, POINT] = [10, 32, 37, 43, 45, 46];
 /** Powers of ten that a double holds exactly. */
 const POWERS = Float64Array.from({ length: 23 }, (_, i) => Number(`1e${i}`));
@@ -186,7 +188,9 @@ class Lines {
  * @throws FileFormatError that names the line; of sizes from 2^26 on too
  */
 export function readMtx(source: string | ArrayBuffer | ArrayBufferView): MtxCoordinate | MtxArray {
-  const lines = new Lines(toBytes(source));
+  const bytes =
+    typeof source === 'string' ? new TextEncoder().encode(source) : toBytes(source, 'source', 'text or bytes');
+  const lines = new Lines(bytes);
   if (!lines.next()) throw new FileFormatError('mtx, line 1', 'the file is empty');
   const [banner, object, kind, field, symmetry, ...rest] = lines.text().slice(0, 200).toLowerCase().split(/\s+/);
   if (banner !== '%%matrixmarket') lines.fail('expected "%%MatrixMarket matrix …"');
@@ -217,7 +221,7 @@ type Header = MtxHeader & { readonly rows: number; readonly cols: number };
 
 function readCoordinate(lines: Lines, header: Header): MtxCoordinate {
   const { rows, cols, field, symmetry } = header;
-  const entries = lines.integer('entries', 0, MAX_SIZE);
+  const entries = lines.integer('entries', 0, MAX_ENTRIES);
   lines.finish();
   // "1 1\n" is the shortest entry. Nothing is allocated for what cannot be there.
   if (entries * 4 > lines.left + 1)
@@ -265,7 +269,7 @@ function readArray(lines: Lines, header: Header): MtxArray {
   if (rows * cols > 2 ** 32) lines.fail(`${rows} x ${cols} values do not fit in memory`);
   const data = new Float64Array(rows * cols);
   let n = 0;
-  for (let c = 0; c < cols; c++) {
+  for (let c = 0; stored && c < cols; c++) {
     for (let r = general ? 0 : skew ? c + 1 : c; r < rows; r++) {
       if (!lines.nextFilled()) lines.fail(`the file ends after ${n} of ${stored} values`);
       const value = lines.number(field);
@@ -277,11 +281,4 @@ function readArray(lines: Lines, header: Header): MtxArray {
   }
   if (lines.nextFilled()) lines.fail(`expected the end of the file after ${stored} values`);
   return { kind: 'array', ...header, data };
-}
-
-function toBytes(source: unknown): Uint8Array {
-  if (typeof source === 'string') return new TextEncoder().encode(source);
-  if (source instanceof ArrayBuffer) return new Uint8Array(source);
-  if (ArrayBuffer.isView(source)) return new Uint8Array(source.buffer, source.byteOffset, source.byteLength);
-  throw new ArgumentTypeError('source', 'text, an ArrayBuffer or a view of one', source);
 }

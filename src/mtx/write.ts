@@ -1,5 +1,5 @@
 /** Writes MatrixMarket files; see read.ts. */
-import { ArgumentRangeError, ArgumentTypeError } from '../errors.ts';
+import { ArgumentRangeError, ArgumentTypeError, checkOptions } from '../errors.ts';
 import { checkNumbers, checkSize } from '../sparse/check.ts';
 import { readStructure } from '../sparse/structure.ts';
 import type { CooMatrix, CsrMatrix } from '../sparse/types.ts';
@@ -27,6 +27,7 @@ interface Dense {
  * @throws SparseFormatError where it is malformed; ArgumentTypeError, ArgumentRangeError when it is not as the options say
  */
 export function writeMtx(matrix: CsrMatrix | CooMatrix | Dense, options: MtxOptions = {}): string {
+  checkOptions(options);
   const { field = 'real', symmetry = 'general', comment } = options;
   if (typeof matrix !== 'object' || matrix === null) throw new ArgumentTypeError('matrix', 'a matrix', matrix);
   if (!['real', 'integer', 'pattern'].includes(field))

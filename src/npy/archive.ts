@@ -1,6 +1,7 @@
 /** NumPy's archives (.npz): a zip of .npy files. */
-import { ArgumentTypeError } from '../errors.ts';
-import { type NpyArray, type NpyContent, readContent, toBytes, writeNpy } from './array.ts';
+import { toBytes } from '../bytes.ts';
+import { ArgumentTypeError, checkOptions } from '../errors.ts';
+import { type NpyArray, type NpyContent, readContent, writeNpy } from './array.ts';
 import { unzip, zip } from './zip.ts';
 
 export interface NpzOptions {
@@ -27,9 +28,12 @@ export async function readNpz(
 /** As {@link readNpz}, with single strings. */
 export async function readContents(
   source: ArrayBuffer | ArrayBufferView,
-  { maxBytes = 2 ** 30 }: NpzOptions,
+  options: NpzOptions,
 ): Promise<Map<string, NpyContent>> {
-  const members = await unzip(toBytes(source, 'source'), maxBytes, 'npz');
+  checkOptions(options);
+  const { maxBytes = 2 ** 30 } = options;
+  if (typeof maxBytes !== 'number') throw new ArgumentTypeError('maxBytes', 'a number', maxBytes);
+  const members = await unzip(toBytes(source), maxBytes, 'npz');
   const contents = new Map<string, NpyContent>();
   for (const [file, bytes] of members) {
     const name = file.replace(/\.npy$/, '');
@@ -47,6 +51,7 @@ export async function writeNpz(
   arrays: ReadonlyMap<string, NpyArray> | Readonly<Record<string, NpyArray>>,
   options: { compress?: boolean } = {},
 ): Promise<Uint8Array> {
+  checkOptions(options);
   if (typeof arrays !== 'object' || arrays === null) throw new ArgumentTypeError('arrays', 'arrays by name', arrays);
   const entries = arrays instanceof Map ? [...arrays] : Object.entries(arrays as Record<string, NpyArray>);
   const members = new Map(entries.map(([name, array]) => [`${name}.npy`, writeNpy(array)]));

@@ -5,8 +5,10 @@
  *
  * The header is a Python dict: {'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }.
  */
+
+import { toBytes } from '../bytes.ts';
 import { ArgumentRangeError, ArgumentTypeError, FileFormatError } from '../errors.ts';
-import { ARRAYS, bytesOf, type DataOf, type DType, sizeOf } from '../tensor.ts';
+import { ARRAYS, bytesOf, checkType, type DataOf, type DType, sizeOf } from '../tensor.ts';
 
 /** A dense array, row-major; the fields of a Tensor. `float16` is raw bits in a Uint16Array, `bool` is 0 or 1. */
 export interface NpyArray<T extends DType = DType> {
@@ -39,20 +41,13 @@ const MAGIC = '\x93NUMPY';
 const MAX_HEADER = 65536;
 const MAX_DIMS = 64;
 
-/** @throws ArgumentTypeError unless bytes */
-export function toBytes(source: unknown, argument: string): Uint8Array {
-  if (source instanceof ArrayBuffer) return new Uint8Array(source);
-  if (ArrayBuffer.isView(source)) return new Uint8Array(source.buffer, source.byteOffset, source.byteLength);
-  throw new ArgumentTypeError(argument, 'an ArrayBuffer or a view of one', source);
-}
-
 /**
  * Reads a .npy file of numbers or booleans.
  * @param name for messages
  * @throws FileFormatError that names the place, where the file is malformed or holds another type
  */
 export function readNpy(source: ArrayBuffer | ArrayBufferView, name = 'npy'): NpyArray {
-  const content = readContent(toBytes(source, 'source'), name);
+  const content = readContent(toBytes(source), name);
   if ('text' in content) throw new FileFormatError(name, 'expected numbers or booleans, got a string');
   return content;
 }
@@ -177,7 +172,7 @@ function fromColumnMajor(values: DataOf<DType>, dims: readonly number[]): DataOf
 /** The bytes of a .npy file: version 1.0, little-endian, row-major; what `numpy.save` writes. A Tensor is an NpyArray. */
 export function writeNpy(array: NpyArray): Uint8Array {
   const { type, data, dims } = array ?? {};
-  if (!Object.hasOwn(ARRAYS, type)) throw new ArgumentTypeError('array.type', Object.keys(ARRAYS).join(', '), type);
+  checkType(type, 'array.type');
   if (!(data instanceof ARRAYS[type])) throw new ArgumentTypeError('array.data', ARRAYS[type].name, data);
   if (!Array.isArray(dims)) throw new ArgumentTypeError('array.dims', 'an array of integers', dims);
   if (sizeOf(dims, 'array.dims') !== data.length) {

@@ -3,7 +3,7 @@
  *
  *     csr, csc, bsr    indices, indptr        coo    row, col
  */
-import { ArgumentRangeError, FileFormatError } from '../errors.ts';
+import { ArgumentRangeError, checkOptions, FileFormatError } from '../errors.ts';
 import { halfToNumber } from '../half.ts';
 import { checkNumbers, MAX_SIZE } from '../sparse/check.ts';
 import { readStructure } from '../sparse/structure.ts';
@@ -91,6 +91,7 @@ export async function writeSparseNpz(
   matrix: CsrMatrix | BsrMatrix | CooMatrix,
   options: { compress?: boolean } = {},
 ): Promise<Uint8Array> {
+  checkOptions(options);
   const structure = readStructure(matrix);
   const { format, columnIndices } = structure;
   const { rows, cols, values } = matrix;

@@ -170,14 +170,14 @@ function listsOf(
 /**
  * Packs quantised weights for one kernel.
  * @param q [rows][cols], see {@link quantizeWeights}
- * @throws ArgumentRangeError when lengths do not fit, a scale, zero point or bias is out of range, a weight is -128, or the
+ * @throws ArgumentRangeError when lengths do not fit, a scale, zero point or static input's bias is out of range, a weight is -128, or the
  *   largest activations would overflow the 32-bit sum of a row
  */
 export function packInt8(q: Int8Weights, rows: number, cols: number, options: Int8Options): PackedInt8 {
   validateInt8(q, rows, cols);
   const { format, activations, input, output, bias } = options;
   if (bias && bias.length !== rows) throw new ArgumentRangeError('bias', `${rows} values`, bias);
-  if (bias && !bias.every(Number.isFinite))
+  if (bias && isStatic(input) && !bias.every(Number.isFinite))
     throw new ArgumentRangeError(
       'bias',
       'finite numbers',
@@ -312,8 +312,10 @@ function constants(
     }
     scale = unit / step;
   }
-  if (size * (u7 ? 127 : 255) + Math.abs(start) > 2 ** 31 - 1) {
-    const most = Math.floor((2 ** 31 - 1) / (u7 ? 127 : 255));
+  const narrow = u7 || (!isStatic(input) && (input.range === 'magnitude' || input.bits === 7));
+  const largest = narrow ? 127 : 255;
+  if (size * largest + Math.abs(start) > 2 ** 31 - 1) {
+    const most = Math.floor((2 ** 31 - 1) / largest);
     const expected = `sums within 32 bits: magnitudes of ${most} together in row ${row}, less its bias`;
     throw new ArgumentRangeError('weights', expected, size);
   }

@@ -82,7 +82,6 @@ function validate({ weights, scales }: Int8Matrix, rows: number, cols: number, b
   checkRows(scales, rows, 'scales');
   checkRows(bias, rows, 'bias');
   for (const s of scales) if (!Number.isFinite(s)) throw new ArgumentRangeError('scales', 'finite numbers', s);
-  if (weights.includes(-128)) throw new ArgumentRangeError('weights', 'integers from -127 to 127', -128);
 }
 
 /**
@@ -104,6 +103,7 @@ export function packSpmvInt8(
 ): PackedSpmv {
   validate(m, rows, cols, bias);
   const { weights, scales } = m;
+  if (weights.includes(-128)) throw new ArgumentRangeError('weights', 'integers from -127 to 127', -128);
   const layout = WINDOWS[windows];
   const { kernel, height, each, signs, second } = layout;
   const out = new Writer();
@@ -159,7 +159,7 @@ export function packSpmvInt8(
  * Packs int8 weights for f32 activations, in windows: a weight is its integer as a float, and the sum is multiplied by the scale,
  * so sums of integers x activations must be finite in f32, too.
  * @param bias [rows]; left out, zeros
- * @throws ArgumentRangeError when lengths do not fit, a scale is not finite or a weight is -128
+ * @throws ArgumentRangeError when lengths do not fit or a scale is not finite
  */
 export function packSpmvInt8Wide(m: Int8Matrix, rows: number, cols: number, bias?: Float32Array): PackedSpmv {
   validate(m, rows, cols, bias);

@@ -156,7 +156,7 @@ export class AdaptedOperator extends Operator {
    */
   remove(number: number): void {
     this.check();
-    const resident = this.residents[number];
+    const resident = Number.isInteger(number) ? this.residents[number] : undefined;
     if (!resident) throw new ArgumentRangeError('number', 'the number of an adapter', number);
     for (const { at } of resident.parts) this.memory.release(at);
     this.residents[number] = undefined;

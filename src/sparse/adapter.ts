@@ -308,7 +308,7 @@ function sorted(list: ArrayLike<number>, limit: number): Uint32Array {
       throw new ArgumentRangeError(`list[${i}]`, `an integer from 0 to ${limit - 1}`, list[i]);
     }
   }
-  const order = Uint32Array.from(list, (_, i) => i).sort((a, b) => list[a] - list[b]);
+  const order = Uint32Array.from({ length: list.length }, (_, i) => i).sort((a, b) => list[a] - list[b]);
   for (let i = 1; i < order.length; i++) {
     if (list[order[i]] === list[order[i - 1]]) {
       throw new ArgumentRangeError(`list[${Math.max(order[i], order[i - 1])}]`, 'each index once', list[order[i]]);

@@ -7,9 +7,11 @@ export function checkArray(name: string, array: unknown, length?: number): asser
   if (length !== undefined && array.length !== length) throw new ArgumentRangeError(name, `${length} values`, array);
 }
 
-/** Whether two arrays share memory. */
-export const overlap = (x: Float32Array, y: Float32Array): boolean =>
-  x.buffer === y.buffer && x.byteOffset < y.byteOffset + y.byteLength && y.byteOffset < x.byteOffset + x.byteLength;
+/** Whether two arrays share memory; within that of `arena`, also if a view is from before it grew. */
+export const overlap = (x: Float32Array, y: Float32Array, arena?: Arena): boolean =>
+  (x.buffer === y.buffer || (arena?.owns(x) === true && arena.owns(y))) &&
+  x.byteOffset < y.byteOffset + y.byteLength &&
+  y.byteOffset < x.byteOffset + x.byteLength;
 
 /** @throws ArgumentRangeError when they share memory */
 export function checkApart(x: Float32Array, out: Float32Array, name = 'x'): void {
@@ -18,6 +20,5 @@ export function checkApart(x: Float32Array, out: Float32Array, name = 'x'): void
 
 /** What was given, or a copy of a view of the engine's memory: that may grow, which kills its views. */
 export function kept<T>(arena: Arena, given: T): T {
-  const view = given instanceof Float32Array && arena.size > 0 && given.buffer === arena.view('uint8', 0, 0).buffer;
-  return view ? (given.slice() as T) : given;
+  return given instanceof Float32Array && given.length && arena.owns(given) ? (given.slice() as T) : given;
 }

@@ -4,8 +4,8 @@
  */
 import { ArgumentRangeError, ArgumentTypeError } from '../errors.ts';
 import { checkArray } from './arguments.ts';
-import { allocate } from './check.ts';
-import { SparseMatrix } from './matrix.ts';
+import { allocate, MAX_SIZE } from './check.ts';
+import { partsOf, SparseMatrix } from './matrix.ts';
 import type { DenseMatrix } from './types.ts';
 
 /** What operators multiply with. */
@@ -61,7 +61,11 @@ export class Composite {
   /** Block-diagonal: part i maps its share of the inputs, in order, to its share of the outputs. */
   static diagonal(...given: Operand[]): Composite {
     const parts = copyParts(given);
-    const sum = (of: 'rows' | 'cols') => parts.reduce((n, p) => n + p[of], 0);
+    const sum = (of: 'rows' | 'cols') => {
+      const n = parts.reduce((n, p) => n + p[of], 0);
+      if (n > MAX_SIZE) throw new ArgumentRangeError('parts', `at most ${MAX_SIZE} ${of} together`, n);
+      return n;
+    };
     return new Composite('diagonal', parts, sum('rows'), sum('cols'));
   }
 
@@ -77,6 +81,7 @@ export class Composite {
    * @param bases [r][inputs of the block] each
    */
   static denseSparse(s: Operand, bases: readonly Operand[]): Composite {
+    if (!Array.isArray(bases)) throw new ArgumentTypeError('bases', 'an array of matrices', bases);
     return Composite.product(s, Composite.diagonal(...bases));
   }
 
@@ -109,12 +114,21 @@ export class Composite {
  * @throws ArgumentTypeError, ArgumentRangeError unless it is a matrix
  */
 export function readOperand(w: Operand, name: string): Operand {
+  // A Proxy of a matrix is an instance, too, but has no parts.
+  if (w instanceof SparseMatrix) partsOf(w, name);
   if (w instanceof SparseMatrix || w instanceof Composite) return w;
   if (typeof w !== 'object' || w === null)
     throw new ArgumentTypeError(name, 'a SparseMatrix, a Composite or { data, rows, cols }', w);
   const { data, rows, cols } = w;
+  if (data === undefined)
+    throw new ArgumentTypeError(
+      name,
+      "a SparseMatrix or Composite of the engine's own entry point, or { data, rows, cols }",
+      w,
+    );
   for (const [key, n] of Object.entries({ rows, cols })) {
-    if (!Number.isInteger(n) || n < 0) throw new ArgumentRangeError(`${name}.${key}`, 'an integer >= 0', n);
+    if (!Number.isInteger(n) || n < 0 || n > MAX_SIZE)
+      throw new ArgumentRangeError(`${name}.${key}`, `an integer from 0 to ${MAX_SIZE}`, n);
   }
   checkArray(`${name}.data`, data, rows * cols);
   return { data, rows, cols };

@@ -1,4 +1,6 @@
 /** Products in integers: an int8 matrix by activations that are quantised column by column. */
+
+import { ArgumentRangeError } from '../errors.ts';
 import type { KernelCall } from '../kernel/call.ts';
 import { FEW_TOKENS } from '../kernel/few.ts';
 import { int8Calls, int8Scratch } from '../kernel/int8.ts';
@@ -46,6 +48,18 @@ export function integersOf(w: SparseMatrix): Int8Weights {
   return { weights, scales: values.scales!.map((s) => s || 1) };
 }
 
+/** What the magnitudes of a row's weights may be together: activations are 127 at most, and sums have 32 bits. */
+const MOST = Math.floor((2 ** 31 - 1) / 127);
+
+/** @throws ArgumentRangeError where a row's sum might not fit */
+function checkSums(weights: Int8Array, rows: number, cols: number): void {
+  for (let r = 0; r < rows && cols * 127 > MOST; r++) {
+    let size = 0;
+    for (let k = r * cols; k < (r + 1) * cols; k++) size += Math.abs(weights[k]);
+    if (size > MOST) throw new ArgumentRangeError('w', `magnitudes of ${MOST} together in row ${r} at most`, size);
+  }
+}
+
 /**
  * Y = clamp(W Q + bias), Q being X in integers. Every kernel that may be chosen gives the same bits, so the choice is free: X is
  * quantised to the same integers, sums are exact, and each rounds (sum * (scale of W * scale of X)) + bias step by step.
@@ -57,6 +71,7 @@ export function integerProduct(isa: Isa, w: SparseMatrix, at: IntegerPlaces, opt
   const input: Dynamic =
     activations === 'int8' ? { per: 'token', range: 'magnitude' } : { per: 'token', range: 'extremes', bits: 7 };
   const weights = integersOf(w);
+  checkSums(weights.weights, rows, cols);
   const kind = activations === 'uint7' && isa === 'relaxed' ? 'u7' : 'i16';
   const lanes = columns <= FEW_TOKENS && (at.layout === 'tokens' || columns === 1);
   const { format, windows } = chooseInt8(isa, kind, weights.weights, rows, cols, columns, lanes);

@@ -88,7 +88,7 @@ export class SparseMatrix {
       nm: () => Nm.fromDense(w, rows, cols, n, m),
       bitmask: () => Bitmask.fromDense(w, rows, cols),
     };
-    if (!Object.hasOwn(make, format))
+    if (typeof format !== 'string' || !Object.hasOwn(make, format))
       throw new ArgumentRangeError('format', `one of ${Object.keys(make).join(', ')}`, format);
     const pattern = make[format]();
     return new SparseMatrix(pattern, gather(pattern, w, dtype));

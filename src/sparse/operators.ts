@@ -17,12 +17,13 @@ export interface SpmmOptions {
   /** `features`: X is [cols][columns] and Y [rows][columns]. `tokens`: X is [columns][cols] and Y [columns][rows]. */
   layout?: 'features' | 'tokens';
   /**
-   * `float32`, the default: an int8 matrix is multiplied as the numbers it stands for; for few columns of a large one the scale of a
+   * `float32`, the default. The last bit of a column may depend on its place among the others, since the odd one out may be
+   * summed in another order. An int8 matrix is multiplied as the numbers it stands for; for few columns of a large one the scale of a
    * row is multiplied last, so 127 times the sum of a row's |x| must be finite in f32.
    *
    * `int8` and `uint7` quantise X, with a scale for each column, and multiply an int8 matrix in integers, exactly. Results are
    * the same on every machine, instruction set and number of threads, and those of a column do not depend on the others. A
-   * column with NaN or infinities gives NaN.
+   * column with NaN or infinities gives NaN. The magnitudes of a row's integers may be 2^31 / 127 together: 133144 of 127.
    *
    * - `int8`: the largest magnitude is 127 steps.
    * - `uint7`: from the least to the greatest value, and 0, are 127 steps. Twice as coarse as `int8` where values have both

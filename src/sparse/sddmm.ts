@@ -103,7 +103,7 @@ export class SddmmOperator extends Operator {
       checkApart(b, out, 'b');
     }
     // One may be the view of the other's place.
-    if (overlap(b, this.a)) b = b.slice();
+    if (overlap(b, this.a, this.host.arena)) b = b.slice();
     this.a.set(a);
     this.b.set(b);
     this.host.guard(this.work);
@@ -130,9 +130,11 @@ export function sddmm(
   pattern: SparseMatrix,
   a: Float32Array,
   b: Float32Array,
-  { scale = 1 }: { scale?: number } = {},
+  options: { scale?: number } = {},
 ): SparseMatrix {
   host.check();
+  checkOptions(options);
+  const { scale = 1 } = options;
   const { rows, cols } = partsOf(pattern, 'pattern').pattern;
   checkArray('a', a);
   checkArray('b', b);

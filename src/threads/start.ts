@@ -70,7 +70,7 @@ export async function startTeam(
   host: ThreadHost | string,
   isa: Isa,
   load: (name: string, asset: () => Promise<WasmSource>) => Promise<WebAssembly.Module>,
-  instantiate: (module: WebAssembly.Module, memory: WebAssembly.Memory) => Promise<KernelInstance>,
+  instantiate: (module: WebAssembly.Module, isa: Isa, memory: WebAssembly.Memory) => Promise<KernelInstance>,
   maxBytes?: number,
 ): Promise<Team> {
   const { threads, why } = await wantedThreads(asked, host);
@@ -87,7 +87,7 @@ export async function startTeam(
   } catch (error) {
     return alone(`no shared memory of up to ${maximum * PAGE} bytes: ${error}`);
   }
-  const instance = await instantiate(module, memory);
+  const instance = await instantiate(module, isa, memory);
   try {
     const pool = await Pool.create({ host, module, memory, kernels: instance.kernels, threads });
     return { threads, threadsWhy: why, instance, maxBytes: Math.min(maxBytes ?? 2 ** 32, maximum * PAGE), pool };
