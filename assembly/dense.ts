@@ -2,7 +2,7 @@
 // fully-connected layer for one to four tokens, whose outputs lie in the lanes.
 //
 // Which tile is fastest depends on the engine (Zen 4, share of the roofline): V8 11.3 8x4 and 16x2 90 %, 8x6 52 % (spills);
-// V8 13.6 relaxed 8x6 97 %, the others 93 %; JavaScriptCore prefers 16x2 (laboratory.md, section 6). The cost model decides.
+// V8 13.6 relaxed 8x6 97 %, the others 93 %; JavaScriptCore prefers 16x2. The cost model decides.
 import { clamp, madd } from './isa';
 import { N0, N1, N2, N3, N4, N6, get, put } from './tile';
 

@@ -1,6 +1,6 @@
 // N:M beside dense f32, dense int8 and random CSR of the same density, through engine.prepare: what a user of the API gets, from
 // the tokens' rows to the outputs' rows, quantisation included. Bytes as SparseMatrix stores them and as the kernels read them.
-// --shapes 3072x768,…  --tokens 128,1  --patterns 2:4,1:16  --ms 60  --isa relaxed  --md bench/results/nm.md
+// --shapes 3072x768,…  --tokens 128,1  --patterns 2:4,1:16  --ms 60  --isa relaxed  --md bench/results/nm-node24.md
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { Engine } from '../src/engine.ts';

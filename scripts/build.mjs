@@ -4,6 +4,7 @@ import { existsSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs
 import { join, resolve } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { build } from 'esbuild';
+import { writeNotices } from './notices.mjs';
 
 const quiet = process.argv.includes('--quiet');
 const ISAS = ['simd128', 'relaxed'];
@@ -98,7 +99,8 @@ const bundle = (host, entryPoints, extra = {}) =>
     // Node prints the line that an uncaught error comes from: not 50 kB of it. 2 % more bytes, gzipped, where nobody fetches them.
     lineLimit: FETCHED.has(host) ? 0 : 200,
     keepNames: false,
-    legalComments: 'none',
+    legalComments: 'none', // scripts/notices.mjs has the licences
+    metafile: true,
     chunkNames: `chunks/${host}-[name]-[hash]`,
     plugins: [assets(host), ...(extra.splitting === false ? [] : [chunks])],
     ...extra,
@@ -106,8 +108,8 @@ const bundle = (host, entryPoints, extra = {}) =>
 
 for (const f of existsSync('dist') ? readdirSync('dist') : [])
   if (f !== 'wasm') rmSync(join('dist', f), { recursive: true });
-await Promise.all([
-  bundle('node', { 'index.node': 'src/index.ts', onnx: 'src/onnx/index.ts' }),
+const results = await Promise.all([
+  bundle('node', { 'index.node': 'src/index.ts' }),
   bundle(
     'worker',
     { worker: 'src/threads/worker.web.ts', 'worker.node': 'src/threads/worker.node.ts' },
@@ -119,7 +121,8 @@ await Promise.all([
   bundle('workerd', { 'index.workerd': 'src/index.ts' }, { splitting: false }),
   bundle('inline', { inline: 'src/index.ts' }, { splitting: false }),
   bundle('core', { core: 'src/index.ts' }),
-  bundle('files', { npy: 'src/npy/index.ts', mtx: 'src/mtx/index.ts' }),
+  // Readers and writers of files are for any host, and need nothing of the core.
+  bundle('files', { npy: 'src/npy/index.ts', mtx: 'src/mtx/index.ts', onnx: 'src/onnx/index.ts' }, { plugins: [] }),
   bundle(
     'cli',
     { cli: 'src/cli/main.ts' },
@@ -132,6 +135,7 @@ await Promise.all([
     },
   ),
 ]);
+writeNotices(results);
 if (!process.argv.includes('--no-types')) {
   execFileSync('node', ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.build.json'], { stdio: 'inherit' });
 }

@@ -59,7 +59,9 @@ async function ownModule(file: string, load: () => Promise<WasmSource>): Promise
   } catch (cause) {
     if (cause instanceof UnsupportedError) throw cause;
     const why = cause instanceof AssetError ? cause.message : `cannot read ${file}: ${cause}`;
-    const help = `a bundler that leaves it behind (esbuild, Rollup) needs sparsimd/inline, or { wasm: a URL of ${file} }`;
+    const help = /\/\.vite\//.test(why)
+      ? "Vite moved this script: put optimizeDeps: { exclude: ['sparsimd'] } into its configuration"
+      : `a bundler that leaves it behind (esbuild, Rollup) needs sparsimd/inline, or { wasm: a URL of ${file} }`;
     throw new AssetError(`${why} (${help})`, { cause });
   }
 }
@@ -229,7 +231,7 @@ export class Engine {
     options: PrepareOptions & Partial<AdaptedOptions>,
   ): Promise<SpmmOperator | AdaptedOperator> {
     [w, options] = this.keptAll(w, options);
-    const { SpmmOperator, AdaptedOperator } = await operators();
+    const { SpmmOperator, AdaptedOperator } = await this.operators();
     return options?.adapters === undefined
       ? new SpmmOperator(this, w, options)
       : new AdaptedOperator(this, w, options as AdaptedOptions);
@@ -240,7 +242,7 @@ export class Engine {
    * further memory: attention with one sparse mask, for one. Throws as sddmm() does.
    */
   async prepareSddmm(pattern: SparseMatrix, options: SddmmOptions): Promise<SddmmOperator> {
-    return new (await operators()).SddmmOperator(this, pattern, options);
+    return new (await this.operators()).SddmmOperator(this, pattern, options);
   }
 
   private async product(

@@ -23,7 +23,7 @@ export class UnsupportedError extends SparsimdError {
   }
 }
 
-/** The WebAssembly asset could not be fetched, is not WebAssembly, or is of another version. */
+/** The WebAssembly module or a model could not be fetched or read; or the module is none, or of another version. */
 export class AssetError extends SparsimdError {
   static override readonly name: string = 'AssetError';
   constructor(message: string, options?: ErrorOptions) {
@@ -131,6 +131,23 @@ export class ArgumentRangeError extends RangeError {
   }
 }
 
+/** On every error of ours, from whatever bundle. */
+const OURS = Symbol.for('sparsimd.error');
+
+/** The bundles for files, and copies of the package, have classes of their own: `instanceof` goes by name. */
+function isOurs(this: { readonly name: string }, x: unknown): boolean {
+  if (typeof x !== 'object' || x === null || !(OURS in x)) return false;
+  for (let p = Object.getPrototypeOf(x); p; p = Object.getPrototypeOf(p)) {
+    if (p.constructor.name === this.name) return true;
+  }
+  return false;
+}
+
+for (const type of [SparsimdError, ArgumentTypeError, ArgumentRangeError]) {
+  Object.defineProperty(type.prototype, OURS, { value: true });
+  Object.defineProperty(type, Symbol.hasInstance, { value: isOurs });
+}
+
 /** @throws ArgumentTypeError unless options are an object */
 export function checkOptions(options: unknown): void {
   if (typeof options !== 'object' || options === null) throw new ArgumentTypeError('options', 'an object', options);
@@ -145,5 +162,6 @@ export function describe(value: unknown): string {
   if (Array.isArray(value))
     return value.length > 8 ? `an array of ${value.length}` : `[${value.map(describe).join(', ')}]`;
   const name = value.constructor?.name ?? 'object';
-  return ArrayBuffer.isView(value) ? `${name}(${(value as Uint8Array).length ?? value.byteLength})` : `a ${name}`;
+  if (ArrayBuffer.isView(value)) return `${name}(${(value as Uint8Array).length ?? value.byteLength})`;
+  return `${/^[AEIO]/.test(name) ? 'an' : 'a'} ${name}`;
 }

@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 /** Public names. Everything else is internal. */
 export { Engine, type EngineInfo, type EngineOptions } from './engine.ts';
 export {

@@ -8,10 +8,11 @@ import type { Plan, Step } from './graph/plan.ts';
 import type { Plans } from './graph/plans.ts';
 import type { Prepare } from './graph/prepare.ts';
 import type { Sparsity } from './graph/weights.ts';
-import { ARRAYS, sizeOf, Tensor } from './tensor.ts';
+import { type AnyTensor, ARRAYS, type DType, sizeOf, Tensor, type TensorData } from './tensor.ts';
 
-/** What a model is read from: a path or URL, the bytes of an .onnx file, a Response, or a graph already made. */
-export type ModelSource = string | URL | ArrayBuffer | ArrayBufferView | Response | Graph;
+type Found = string | URL | ArrayBuffer | ArrayBufferView | Blob | Response | Graph;
+/** What a model is read from: a path or URL, the bytes of an .onnx file, a File, a Response, or a graph already made. */
+export type ModelSource = Found | Promise<Found>;
 
 export interface Progress {
   readonly phase: 'fetch' | 'read' | 'prepare';
@@ -53,7 +54,7 @@ export interface Profile {
 }
 
 export type Feeds = Readonly<Record<string, Tensor>>;
-export type Results = Record<string, Tensor>;
+export type Results = Record<string, AnyTensor>;
 
 /**
  * A network ready to run. `run` and `runSync` do the same work on the calling thread.
@@ -88,13 +89,24 @@ export class Model {
     checkOptions(options);
     const { signal, onProgress, sparsity = 'auto' } = options;
     if (sparsity !== 'auto' && sparsity !== 'off') throw new ArgumentTypeError('sparsity', "'auto' or 'off'", sparsity);
+    for (const key of ['isa', 'deterministic', 'threads', 'wasm', 'maxBytes'] as const) {
+      if (options.engine && options[key] !== undefined)
+        throw new ArgumentRangeError(key, 'to be an option of the engine that is handed in', options[key]);
+    }
     signal?.throwIfAborted();
+    const made = options.engine ? undefined : Engine.create(options);
     // A failed engine must not leave the other promise unhandled, and bytes come before the reader is needed.
     const [engine, graph, loaded] = await Promise.all([
-      options.engine ?? Engine.create(options),
-      isGraph(source) ? structuredGraph(source) : readModel(source, options),
+      options.engine ?? made!,
+      graphOf(source, options),
       import('./graph/prepare.ts'),
-    ]);
+    ]).catch((error) => {
+      made?.then(
+        (engine) => engine.dispose(),
+        () => {},
+      );
+      throw error;
+    });
     let model: Model | undefined;
     try {
       engine.check();
@@ -128,8 +140,7 @@ export class Model {
   runSync(feeds: Feeds): Results {
     this.check();
     const plan = this.plans.for(feeds);
-    const { arena } = this.engine;
-    for (const [name, place] of plan.inputs) write(arena.view('uint8', place.at, place.bytes), feeds[name]);
+    this.write(plan, feeds);
     this.engine.guard(() => {
       for (const step of plan.steps) step.run();
     });
@@ -155,6 +166,8 @@ export class Model {
     }
     this.engine.guard(() => {
       for (let r = 0; r < runs; r++) {
+        // Later values may lie where the inputs were.
+        this.write(plan, feeds);
         plan.steps.forEach((step, i) => {
           const start = performance.now();
           step.run();
@@ -217,22 +230,29 @@ export class Model {
     this.engine.check();
   }
 
+  private write(plan: Plan, feeds: Feeds): void {
+    for (const [name, { at, bytes }] of plan.inputs) {
+      const { data } = feeds[name];
+      const to = this.engine.arena.view('uint8', at, bytes);
+      to.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+    }
+  }
+
   private collect(plan: Plan): Results {
     const results: Results = {};
     for (const [name, value] of plan.outputs) {
-      if (value instanceof Tensor) results[name] = new Tensor(value.type, value.data.slice() as never, value.dims);
-      else results[name] = this.readBack(value);
+      results[name] = 'at' in value ? this.readBack(value) : copyOf(value.type, value.data, value.dims);
     }
     return results;
   }
 
-  private readBack({ type: { type, dims }, at }: Place): Tensor {
-    return new Tensor(type, this.engine.arena.view(type, at, sizeOf(dims)).slice() as never, dims);
+  private readBack({ type: { type, dims }, at }: Place): AnyTensor {
+    return copyOf(type, this.engine.arena.view(type, at, sizeOf(dims)), dims);
   }
 }
 
-const write = (to: Uint8Array, { data }: Tensor): void =>
-  to.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+const copyOf = (type: DType, data: TensorData, dims: readonly number[]) =>
+  new Tensor(type, data.slice() as never, dims) as AnyTensor;
 
 const isGraph = (source: unknown): source is Graph =>
   typeof source === 'object' && source !== null && 'nodes' in source;
@@ -250,32 +270,43 @@ const structuredGraph = (g: Graph): Graph => ({
   constants: new Map(g.constants),
 });
 
-async function readModel(source: Exclude<ModelSource, Graph>, options: ModelOptions): Promise<Graph> {
+async function graphOf(source: ModelSource, options: ModelOptions): Promise<Graph> {
+  const found = await source;
+  return isGraph(found) ? structuredGraph(found) : readModel(found, options);
+}
+
+async function readModel(source: Exclude<Found, Graph>, options: ModelOptions): Promise<Graph> {
   const { onProgress, signal, resolveExternal } = options;
-  const [bytes, { readOnnx }] = await Promise.all([readBytes(source, options), import('./onnx/index.ts')]);
+  const [{ bytes, name }, { readOnnx }] = await Promise.all([readBytes(source, options), import('./onnx/index.ts')]);
   signal?.throwIfAborted();
   onProgress?.({ phase: 'read', loaded: 0, total: 1 });
-  const graph = await readOnnx(bytes, { resolveExternal });
+  const graph = await readOnnx(bytes, { resolveExternal, name });
   onProgress?.({ phase: 'read', loaded: 1, total: 1 });
   return graph;
 }
 
+/** The bytes, and what messages call them. */
 async function readBytes(
-  source: Exclude<ModelSource, Graph>,
-  { onProgress, signal }: ModelOptions,
-): Promise<Uint8Array> {
-  if (isBytes(source)) return toBytes(source);
+  source: Exclude<Found, Graph>,
+  options: ModelOptions,
+  name = 'model',
+): Promise<{ bytes: Uint8Array; name: string }> {
+  const { onProgress, signal } = options;
+  if (isBytes(source)) return { bytes: toBytes(source), name };
   if (typeof source === 'string' || source instanceof URL) {
-    const found = await readSource(source, signal);
-    return found instanceof Uint8Array ? found : readBytes(found, { onProgress, signal });
+    const from = String(source).slice(0, 200);
+    return readBytes(await readSource(source, signal), options, from);
   }
+  if (typeof Blob === 'function' && source instanceof Blob)
+    return { bytes: new Uint8Array(await source.arrayBuffer()), name: (source as File).name ?? name };
   if (typeof Response !== 'function' || !(source instanceof Response)) {
-    throw new ArgumentTypeError('source', 'a path, URL, bytes, Response or Graph', source);
+    throw new ArgumentTypeError('source', 'a path, URL, bytes, File, Response or Graph', source);
   }
-  if (!source.ok) throw new ModelFormatError(source.url || 'model', `HTTP ${source.status} ${source.statusText}`);
+  name = source.url || name;
+  if (!source.ok) throw new ModelFormatError(name, `HTTP ${source.status} ${source.statusText}`);
   const total = Number(source.headers.get('content-length') ?? 0);
   const reader = source.body?.getReader();
-  if (!reader) return new Uint8Array(await source.arrayBuffer());
+  if (!reader) return { bytes: new Uint8Array(await source.arrayBuffer()), name };
   const parts: Uint8Array[] = [];
   let loaded = 0;
   for (;;) {
@@ -292,7 +323,7 @@ async function readBytes(
     bytes.set(part, at);
     at += part.length;
   }
-  return bytes;
+  return { bytes, name };
 }
 
 const median = (times: Float64Array): number => times.slice().sort()[times.length >> 1];

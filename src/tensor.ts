@@ -59,6 +59,10 @@ export function sizeOf(dims: readonly number[], argument = 'dims'): number {
   return size;
 }
 
+/** Whether it has what a tensor has, of whatever bundle: one that was posted to a worker is a plain object. */
+export const isTensor = (x: unknown): x is Tensor =>
+  typeof x === 'object' && x !== null && 'type' in x && 'data' in x && 'dims' in x;
+
 /** A shape and type without the data. */
 export interface TensorType {
   readonly type: DType;
@@ -118,3 +122,6 @@ export class Tensor<T extends DType = DType> implements TensorType {
     return new Tensor(type, new ARRAYS[type](sizeOf(dims)) as DataOf<T>, dims);
   }
 }
+
+/** A tensor of each type: `type` says which `data` has. */
+export type AnyTensor = { [T in DType]: Tensor<T> }[DType];

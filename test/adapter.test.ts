@@ -93,6 +93,11 @@ describe('an adapter', () => {
       [() => Adapter.lora(f(10), f(8), null as never), '"shape"', ArgumentTypeError],
       [() => Adapter.sparse(null as never), 'a SparseMatrix', ArgumentTypeError],
       [() => Adapter.sparse(SparseMatrix.fromDense([0, Infinity], 1, 2)), '"matrix[0]"', ArgumentRangeError],
+      [
+        () => Adapter.lora(f(5), f(4), { ...shape, rank: 1, alpha: 16 } as never),
+        '"alpha" expected to be given as scale, which is alpha / rank, got 16',
+        ArgumentRangeError,
+      ],
       [() => Adapter.rows([4], f(5), shape), '"list[0]" expected an integer from 0 to 3', ArgumentRangeError],
       [() => Adapter.rows([1, 3, 1], f(15), shape), '"list[2]" expected each index once', ArgumentRangeError],
       [() => Adapter.rows([1, 2], f(9), shape), '"data" expected 10 values', ArgumentRangeError],

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { OutOfMemoryError } from '../src/errors.ts';
 import { type Calibrated, calibrate, DEFAULT_COSTS, measure, predict, tempered } from '../src/kernel/cost.ts';
 import { chooseFormat } from '../src/kernel/select.ts';
 import { SPMM } from '../src/kernel/tiles.ts';
@@ -85,6 +86,20 @@ describe('calibrate', () => {
     // Optimised by now: the next try knows how slow they were.
     if (name !== 'never optimised')
       expect(calibrate(simulated(1e-6).engine, first.early, again.now, 20).costs).toBeDefined();
+  });
+
+  test('memory that has no room for it: the built-in costs, for now, and nothing is kept', () => {
+    for (let blocks = 0; blocks < 12; blocks++) {
+      const { engine, now, live } = simulated(1e-6);
+      let n = 0;
+      const { alloc } = engine.arena;
+      engine.arena.alloc = (bytes: number) => {
+        if (n++ === blocks) throw new OutOfMemoryError(1, 1);
+        return alloc(bytes);
+      };
+      expect(calibrate(engine, undefined, now).costs).toBeUndefined();
+      expect(live.size).toBe(0);
+    }
   });
 
   test.each(ISAS)('%s: real kernels get positive costs and touch nothing but their blocks', (isa) => {

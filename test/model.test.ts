@@ -1,9 +1,11 @@
 // The public API at its edges: what goes wrong is a typed error, and the engine goes on.
 import { existsSync } from 'node:fs';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { images, modelBytes, referenceLogits } from '../bench/fashion.ts';
+import type { Place } from '../src/graph/place.ts';
 import {
   ArgumentTypeError,
+  AssetError,
   DisposedError,
   Engine,
   InputError,
@@ -33,11 +35,47 @@ describe('loading', () => {
     expect(difference(logits, expected)).toBeLessThan(1e-3);
   });
 
+  test('from a File, and from promises', async () => {
+    const file = new File([bytes as BlobPart], 'net.onnx');
+    for (const source of [file, Promise.resolve(file), Promise.resolve(new Response(bytes as BodyInit))])
+      (await Model.load(source)).dispose();
+    await expect(Model.load(new File(['no model, only text of some length'], 'a.onnx'))).rejects.toThrow(
+      /^a\.onnx: this is not/,
+    );
+  });
+
+  test('what cannot be read is named, in typed errors', async () => {
+    const gzip = Uint8Array.of(0x1f, 0x8b, 8, 0, 0, 0, 0, 0);
+    for (const [source, error, message] of [
+      ['nowhere/model.onnx', AssetError, /cannot read nowhere\/model\.onnx: Error: ENOENT/],
+      ['src', AssetError, /cannot read src: Error: EISDIR/],
+      ['file:///nowhere/model.onnx', AssetError, /cannot read file:\/\/\/nowhere/],
+      ['http://127.0.0.1:9/model.onnx', AssetError, /cannot fetch http:\/\/127\.0\.0\.1:9\/model\.onnx/],
+      ['package.json', ModelFormatError, /^package\.json: this is not an ONNX file/],
+      [gzip, ModelFormatError, /compressed \(gzip or zip\): unpack/],
+    ] as const) {
+      const failed = await Model.load(source).catch((e) => e);
+      expect(failed).toBeInstanceOf(error);
+      expect(failed.message).toMatch(message);
+    }
+    const reason = new Error('enough');
+    const signal = AbortSignal.abort(reason);
+    await expect(Model.load('http://127.0.0.1:9/', { signal })).rejects.toBe(reason);
+  });
+
+  test('a load that fails leaves no engine and no worker behind', async () => {
+    const dispose = vi.spyOn(Engine.prototype, 'dispose');
+    await expect(Model.load('nowhere/model.onnx', { threads: 2 })).rejects.toThrow(AssetError);
+    await vi.waitFor(() => expect(dispose).toHaveBeenCalledTimes(1));
+    dispose.mockRestore();
+  });
+
   test('from a path and a file URL', async () => {
     const path = 'test/fixtures/architectures/squeezenet1_1/model.onnx';
     expect(existsSync(path)).toBe(true);
     (await Model.load(path)).dispose();
     (await Model.load(new URL(`../${path}`, import.meta.url))).dispose();
+    (await Model.load(new URL(`../${path}`, import.meta.url).href)).dispose();
   });
 
   test('reports progress in order', async () => {
@@ -68,6 +106,11 @@ describe('loading', () => {
   test('wrong options are refused', async () => {
     await expect(Model.load(bytes, { sparsity: 'some' as never })).rejects.toThrow(ArgumentTypeError);
     await expect(Model.load(bytes, { isa: 'mmx' as never })).rejects.toThrow(ArgumentTypeError);
+    using engine = await Engine.create();
+    for (const [key, value] of Object.entries({ deterministic: true, isa: 'simd128', threads: 2 }))
+      await expect(Model.load(bytes, { engine, [key]: value })).rejects.toThrow(
+        `"${key}" expected to be an option of the engine`,
+      );
   });
 
   test('an unknown operator is named with its node', async () => {
@@ -103,6 +146,21 @@ describe('running', () => {
       expect(() => model.runSync(feeds as never)).toThrow(message);
     }
     expect(difference(model.runSync({ image }).logits, expected)).toBeLessThan(1e-3);
+  });
+
+  test('tensors of another bundle, of a worker, of NumPy', async () => {
+    using model = await Model.load(bytes);
+    const wanted = model.runSync({ image }).logits;
+    for (const other of [structuredClone(image), { type: 'float32', data: input, dims: [1, 1, 96, 96] }])
+      expect(model.runSync({ image: other as never }).logits).toEqual(wanted);
+    for (const bad of [
+      { type: 'float32', data: input, dims: [2] },
+      { type: 'float33', data: input, dims: [1, 1, 96, 96] },
+    ])
+      expect(() => model.runSync({ image: bad as never })).toThrow(/"(data|type)" expected/);
+    expect(() =>
+      model.runSync({ image: { type: 'float32', data: [...input], dims: [1, 1, 96, 96] } as never }),
+    ).toThrow(InputError);
   });
 
   test('after dispose, nothing runs, and a second dispose does no harm', async () => {
@@ -170,6 +228,16 @@ describe('running', () => {
     using model = await Model.load(g);
     expect(model.runSync({ x: Tensor.zeros('float32', [0, 3, 4, 4]) }).y.dims).toEqual([0, 2, 4, 4]);
     expect(model.runSync({ x: f32([1, 3, 4, 4]) }).y.dims).toEqual([1, 2, 4, 4]);
+  });
+
+  test('profile runs every step on what it was given, however often', async () => {
+    const nodes = [node('Add', ['x', 'x'], ['a']), node('Mul', ['a', 'a'], ['b']), node('Relu', ['b'], ['y'])];
+    using model = await Model.load(graph({ x: [64] }, ['y'], nodes));
+    const x = new Tensor('float32', new Float32Array(64).fill(1), [64]);
+    model.profile({ x }, 200);
+    const { plans } = model as never as { plans: { for(feeds: object): { outputs: Map<string, Place> } } };
+    const place = plans.for({ x }).outputs.get('y')!;
+    expect(model.engine.arena.view('float32', place.at, 64)[0]).toBe(4);
   });
 
   test('profile covers every step', async () => {

@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { inspect } from 'node:util';
 import { gzipSync } from 'node:zlib';
@@ -118,7 +118,7 @@ describe('types', () => {
       `import { Model, Tensor } from '${manifest.name}';`,
       'export const answer: Promise<Float32Array> = Model.load(new Uint8Array(8), { isa: "simd128", sparsity: "off" })',
       "  .then((m) => m.run({ image: new Tensor('float32', new Float32Array(4), [1, 4]) }))",
-      "  .then((r) => r['logits']!.data as Float32Array);",
+      "  .then(({ logits }) => (logits?.type === 'float32' ? logits.data : new Float32Array(0)));",
       '// @ts-expect-error: no such instruction set',
       'export const wrong = Model.load(new Uint8Array(8), { isa: "avx" });',
     ].join('\n');
@@ -131,7 +131,7 @@ describe('types', () => {
       types: [],
       target: ts.ScriptTarget.ES2022,
       module: ts.ModuleKind.NodeNext,
-      lib: ['lib.es2022.d.ts', 'lib.dom.d.ts', 'lib.esnext.disposable.d.ts'],
+      lib: ['lib.es2022.d.ts', 'lib.dom.d.ts'],
     };
     const host = ts.createCompilerHost(options);
     const { fileExists, getSourceFile, readFile } = host;
@@ -227,6 +227,47 @@ describe('bundles', () => {
   test('the edge entry asks for no URL of its own, which workers do not have', () => {
     expect(readFileSync('dist/index.workerd.js', 'utf8').includes('import.meta')).toBe(false);
   });
+});
+
+test('the readers of files are for every host, and errors are the classes of every entry', async () => {
+  for (const file of ['onnx', 'npy', 'mtx']) {
+    const seen = new Set<string>();
+    const walk = (path: string) => {
+      if (seen.has(path)) return;
+      seen.add(path);
+      const text = readFileSync(path, 'utf8');
+      expect(text, path).not.toMatch(/node:(fs|os|worker_threads)/);
+      for (const [, next] of text.matchAll(/from"(\.[^"]+)"/g)) walk(join(dirname(path), next));
+    };
+    walk(`dist/${file}.js`);
+  }
+  const load = (file: string) => import(pathToFileURL(`dist/${file}.js`).href);
+  const [core, npy, onnx] = await Promise.all(['core', 'npy', 'onnx'].map(load));
+  const [file, argument, model] = [
+    () => npy.readNpy(new Uint8Array(3)),
+    () => npy.readNpy(7),
+    () => onnx.readOnnxSync(new Uint8Array(0)),
+  ].map((f) => {
+    try {
+      return f();
+    } catch (error) {
+      return error;
+    }
+  });
+  expect(file).toBeInstanceOf(core.FileFormatError);
+  expect(file).toBeInstanceOf(core.SparsimdError);
+  expect(file).not.toBeInstanceOf(core.ModelFormatError);
+  expect(argument).toBeInstanceOf(core.ArgumentTypeError);
+  expect(argument).toBeInstanceOf(TypeError);
+  expect(argument).not.toBeInstanceOf(core.SparsimdError);
+  expect(model).toBeInstanceOf(core.ModelFormatError);
+  expect(new Error('x')).not.toBeInstanceOf(core.SparsimdError);
+});
+
+test('licences of what is bundled are in the package', () => {
+  const text = readFileSync('dist/THIRD-PARTY-NOTICES.txt', 'utf8');
+  for (const name of ['@bufbuild/protobuf', 'cli-progress', 'cli-table3']) expect(text).toContain(`\n${name} `);
+  expect(text).toMatch(/Google Inc[\s\S]*Apache License[\s\S]*MIT License/i);
 });
 
 test('npm publishes the build and the documents, nothing else', () => {

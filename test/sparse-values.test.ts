@@ -75,8 +75,8 @@ describe.each(Object.entries(STRUCTURES))('%s', (format, { places, bytes, make }
     expect(m.bytes).toBe(bytes + size);
     expect(SparseMatrix.fromCSR(m.toCSR(), { dtype: dtype === 'int8' ? 'float32' : dtype }).toDense()).toEqual(want);
     if (dtype === 'int8') return;
-    const k = format === 'group' ? 2 : undefined;
-    const options: SparseOptions = { format: m.format, block: [2, 1], group: 2, k, dtype };
+    const own: Partial<Record<string, SparseOptions>> = { bsr: { block: [2, 1] }, group: { group: 2, k: 2 } };
+    const options: SparseOptions = { format: m.format, dtype, ...own[format] };
     expect(SparseMatrix.fromDense(want, 3, 8, options).toDense()).toEqual(want);
   };
 

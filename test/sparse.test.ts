@@ -184,6 +184,21 @@ test('balanced groups: as many inputs each, or filled up to k with zeros', () =>
   expect(made(2).toDense()).toEqual(w);
 });
 
+test('options of another format are refused: they have no effect', () => {
+  const w = new Float32Array(16);
+  for (const [name, value, of] of [
+    ['block', [4, 1], 'bsr'],
+    ['group', 4, 'group'],
+    ['k', 1, 'group'],
+    ['n', 1, 'nm'],
+    ['m', 4, 'nm'],
+  ] as const) {
+    const message = `"${name}" expected to be left out unless format is '${of}'`;
+    expect(() => SparseMatrix.fromDense(w, 4, 4, { [name]: value })).toThrow(message);
+    expect(() => SparseMatrix.fromDense(w, 4, 4, { [name]: value, format: 'bitmask' })).toThrow(message);
+  }
+});
+
 test('values that come quantized, or as bits', () => {
   const csr = { rows: 2, cols: 3, rowPointers: [0, 1, 3], columnIndices: [1, 0, 2] };
   const values = new Int8Array([100, -128, 3]);

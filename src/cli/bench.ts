@@ -17,7 +17,7 @@ export async function bench(file: string, options: Options): Promise<void> {
     });
   }
   const bar = new Progress.SingleBar(
-    { format: '{bar} {percentage}% {what}', hideCursor: true, clearOnComplete: true, stream: process.stderr },
+    { format: '{bar} {percentage}% {what}', linewrap: true, clearOnComplete: true, stream: process.stderr },
     Progress.Presets.shades_classic,
   );
   const warm = Math.max(10, options.runs >> 1);
@@ -68,7 +68,9 @@ export async function bench(file: string, options: Options): Promise<void> {
       3,
     ),
   );
-  console.log(`${result.engine.isa} (${result.engine.why}), one thread, medians of ${options.runs} interleaved runs`);
+  console.log(
+    `${result.engine.isa} (${result.engine.why}), ${result.engine.threads === 1 ? 'one thread' : `${result.engine.threads} threads`}, medians of ${options.runs} interleaved runs`,
+  );
   console.log(
     `dense ${result.denseMs.toFixed(2)} ms, sparse ${result.sparseMs.toFixed(2)} ms: ${result.speedup.toFixed(2)}x; largest relative difference ${worst.toExponential(1)}`,
   );

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import Table from 'cli-table3';
-import { type DType, type Feeds, type Isa, Model, Tensor } from '../index.ts';
+import { AssetError, type DType, type Feeds, type Isa, Model, Tensor } from '../index.ts';
 import { readNpy } from '../npy/index.ts';
 
 export interface Options {
@@ -10,8 +10,12 @@ export interface Options {
   isa?: Isa;
   deterministic: boolean;
   runs: number;
+  threads: number | 'auto';
   json: boolean;
 }
+
+/** What the user wrote is not what it should be. */
+export class UsageError extends Error {}
 
 /** Loads a model, its external data only from its own folder. */
 export async function load(
@@ -20,11 +24,14 @@ export async function load(
   sparsity: 'auto' | 'off' = 'auto',
 ): Promise<{ model: Model; fileBytes: number }> {
   const { dirname, join } = await import('node:path');
-  const bytes = await readFile(file);
+  const bytes = await readFile(file).catch((cause) => {
+    throw new AssetError(`cannot read ${file}: ${cause.message}`, { cause });
+  });
   const model = await Model.load(bytes, {
     isa: options.isa,
     deterministic: options.deterministic,
     sparsity,
+    threads: options.threads,
     // The reader has refused names that leave the folder.
     resolveExternal: (name) => readFile(join(dirname(file), name)),
   });
@@ -36,7 +43,7 @@ function pairs(list: readonly string[], option: string): Map<string, string> {
   return new Map(
     list.map((text) => {
       const at = text.indexOf('=');
-      if (at < 1) throw new TypeError(`--${option} expected NAME=VALUE, got ${text}`);
+      if (at < 1) throw new UsageError(`--${option} expected NAME=VALUE, got ${text}`);
       return [text.slice(0, at), text.slice(at + 1)];
     }),
   );
@@ -48,16 +55,16 @@ export async function feedsOf(model: Model, options: Options): Promise<Feeds> {
   const shapes = pairs(options.dims, 'dims');
   for (const name of [...files.keys(), ...shapes.keys()]) {
     if (!model.inputs.some((i) => i.name === name)) {
-      throw new TypeError(`no input "${name}"; the model has ${model.inputs.map((i) => i.name).join(', ')}`);
+      throw new UsageError(`no input "${name}"; the model has ${model.inputs.map((i) => i.name).join(', ')}`);
     }
   }
   const feeds: Record<string, Tensor> = { ...model.sampleFeeds() };
-  for (const { name, type } of model.inputs) {
+  for (const { name, type, dims } of model.inputs) {
     const shape = shapes.get(name)?.split(',').map(Number);
     if (shape) {
       const size = shape.reduce((a, b) => a * b, 1);
       if (!Number.isSafeInteger(size) || size < 0)
-        throw new TypeError(`--dims ${name} expected integers, got ${shapes.get(name)}`);
+        throw new UsageError(`--dims ${name} expected integers, got ${shapes.get(name)}`);
       const zeros = Tensor.zeros(type, shape);
       if (type === 'float32')
         for (let i = 0; i < size; i++) (zeros.data as Float32Array)[i] = Math.sin(i * 12.9898) / 2;
@@ -65,6 +72,10 @@ export async function feedsOf(model: Model, options: Options): Promise<Feeds> {
     }
     const file = files.get(name);
     if (file) feeds[name] = await readTensor(file, type, shape ?? feeds[name].dims);
+    if (!file && !shape && !dims?.every((d) => typeof d === 'number')) {
+      const example = dims?.map((d) => (typeof d === 'number' ? d : 'N')).join(',') ?? '1,3,224,224';
+      console.error(`${name}: open dimensions are taken as 1 (${feeds[name].dims}); give --dims ${name}=${example}`);
+    }
   }
   return feeds;
 }
@@ -77,7 +88,7 @@ async function readTensor(file: string, type: DType, dims: readonly number[]): P
   }
   const buffer = bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length);
   if (type !== 'float32' || buffer.byteLength % 4)
-    throw new TypeError(`${file}: expected raw little-endian f32 for a float32 input`);
+    throw new UsageError(`${file}: expected raw little-endian f32 for a float32 input`);
   return new Tensor('float32', new Float32Array(buffer), dims);
 }
 

@@ -26,7 +26,9 @@ export async function inspect(file: string, options: Options): Promise<void> {
   const io = (list: typeof model.inputs) =>
     list.map((v) => `${v.name} ${v.type}[${v.dims?.map((d) => d ?? '?').join(',') ?? '…'}]`).join('  ');
   console.log(`${file}: ${steps.length} steps; in ${io(model.inputs)}; out ${io(model.outputs)}`);
-  console.log(`engine: ${engine.info.isa} (${engine.info.why}), ${engine.info.threads} thread`);
+  console.log(
+    `engine: ${engine.info.isa} (${engine.info.why}), ${engine.info.threads === 1 ? 'one thread' : `${engine.info.threads} threads`}`,
+  );
   console.log(
     table(
       ['layer', 'op', 'output', 'kernel', 'format', 'zeros', 'MFLOP', 'predicted gain', 'why'],

@@ -1,8 +1,7 @@
 /** The command line: a thin layer over the public API. */
 import { parseArgs } from 'node:util';
-import { SparsimdError } from '../index.ts';
 import { bench } from './bench.ts';
-import type { Options } from './common.ts';
+import { type Options, UsageError } from './common.ts';
 import { inspect } from './inspect.ts';
 import { run } from './run.ts';
 
@@ -18,6 +17,7 @@ const HELP = `sparsimd - pruned neural networks, faster, in WebAssembly
   --isa simd128|relaxed    pin the instruction set
   --deterministic     simd128, and nothing decided by a measurement
   --runs N            (bench) timed runs of each, default 30
+  --threads N|auto    default 1
   --json              machine-readable output
   --help, --version
 `;
@@ -34,6 +34,7 @@ async function main(): Promise<number> {
       isa: { type: 'string' },
       deterministic: { type: 'boolean', default: false },
       runs: { type: 'string', default: '30' },
+      threads: { type: 'string', default: '1' },
       json: { type: 'boolean', default: false },
       help: { type: 'boolean', short: 'h', default: false },
       version: { type: 'boolean', short: 'v', default: false },
@@ -46,14 +47,26 @@ async function main(): Promise<number> {
   }
   const [name, file, ...rest] = positionals;
   const command = Object.hasOwn(COMMANDS, name ?? '') ? COMMANDS[name] : undefined;
-  if (values.help || !command || !file || rest.length) {
-    (values.help ? console.log : console.error)(HELP);
-    return values.help ? 0 : 2;
+  if (values.help) {
+    console.log(HELP);
+    return 0;
+  }
+  if (!command || !file || rest.length) {
+    const why = !name
+      ? ''
+      : !command
+        ? `unknown command "${name}"`
+        : !file
+          ? 'no model given'
+          : `what is "${rest[0]}"?`;
+    console.error(why ? `sparsimd: ${why}\n\n${HELP}` : HELP);
+    return 2;
   }
   const runs = Number(values.runs);
   if (!(Number.isInteger(runs) && runs > 0))
-    throw new TypeError(`--runs expected a positive integer, got ${values.runs}`);
-  await command(file, { ...values, isa: values.isa as Options['isa'], runs });
+    throw new UsageError(`--runs expected a positive integer, got ${values.runs}`);
+  const threads = values.threads === 'auto' ? 'auto' : Number(values.threads);
+  await command(file, { ...values, isa: values.isa as Options['isa'], runs, threads });
   return 0;
 }
 
@@ -67,8 +80,7 @@ const leave = (code: number): void => {
 
 main().then(leave, (error) => {
   // What the user can mend is said in a line; anything else is ours and shows its stack.
-  const known =
-    error instanceof SparsimdError || error instanceof TypeError || error instanceof RangeError || error?.code;
+  const known = error instanceof UsageError || error?.code;
   console.error(known ? `sparsimd: ${error.message}` : error);
   leave(1);
 });

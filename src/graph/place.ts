@@ -46,7 +46,7 @@ export function geometry(type: TensorType, layout: Layout): Geometry {
   }
   const channelStride = 4 * layout;
   // One cache line more than the rows need: without it all panels of 2^n channels fall into one cache set, and a
-  // depthwise kernel writing one channel of every panel evicts itself (laboratory: 3-20 % of dw + SpMM).
+  // depthwise kernel writing one channel of every panel evicts itself (3-20 % of depthwise + SpMM).
   const panelStride = align(channelStride * channels) + 64;
   const imageStride = Math.ceil(pixels / layout) * panelStride;
   return { layout, images, channels, pixels, channelStride, panelStride, imageStride, bytes: imageStride * images };

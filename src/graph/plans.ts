@@ -1,7 +1,7 @@
 /** The plans of one network, made for the shapes it meets; they share its weights and one workspace. */
 import type { Engine } from '../engine.ts';
 import { ArgumentTypeError, describe, InputError, ModelFormatError, UnsupportedError } from '../errors.ts';
-import { Tensor, type TensorType } from '../tensor.ts';
+import { isTensor, Tensor, type TensorType } from '../tensor.ts';
 import type { Graph } from './ir.ts';
 import { type Draft, draft, type Plan } from './plan.ts';
 import type { Prepare } from './prepare.ts';
@@ -93,8 +93,13 @@ export class Plans {
       throw new ArgumentTypeError('feeds', 'tensors by input name', feeds);
     const types = new Map<string, TensorType>();
     for (const [name, tensor] of Object.entries(feeds)) {
-      if (!(tensor instanceof Tensor)) throw new InputError(name, `expected a Tensor, got ${describe(tensor)}`);
-      types.set(name, tensor);
+      if (!isTensor(tensor) || !ArrayBuffer.isView(tensor.data))
+        throw new InputError(name, `expected a Tensor, got ${describe(tensor)}`);
+      // One of another bundle, or that came from a worker, was not checked by this class.
+      types.set(
+        name,
+        (tensor as object) instanceof Tensor ? tensor : new Tensor(tensor.type, tensor.data, tensor.dims),
+      );
     }
     this.prepared.checkInputs(this.graph, types);
   }
@@ -121,8 +126,8 @@ export class Plans {
       this.workspace = { at: arena.alloc(entry.workspaceBytes), bytes: entry.workspaceBytes };
     }
     if (!entry.plan || entry.base !== this.workspace.at) {
+      entry.plan = entry.bind(this.workspace.at);
       entry.base = this.workspace.at;
-      entry.plan = entry.bind(entry.base);
     }
     return entry.plan;
   }

@@ -1,8 +1,9 @@
 /**
  * What an SpMM kernel will take: two numbers a kernel, measured on the running engine. Which kernel is fastest differs
- * between JavaScript engines by up to a factor of two (laboratory.md, section 6), so nothing is assumed where it can be
+ * between JavaScript engines by up to a factor of two (V8, SpiderMonkey and JavaScriptCore), so nothing is assumed where it can be
  * measured.
  */
+import { OutOfMemoryError } from '../errors.ts';
 import { blocksOf, packSpmm, type SpmmCounts } from '../pack/spmm.ts';
 import type { Isa } from './isa.ts';
 import { spmmCalls } from './spmm.ts';
@@ -102,7 +103,7 @@ function resolution(now: () => number): number {
   return least;
 }
 
-/** Engines differ in one kernel against another by so much at most (laboratory.md, section 6, with room to spare). */
+/** Engines differ in one kernel against another by so much at most (measured on three engines, with room to spare). */
 const SPREAD = 1.7;
 /** Kernels that may differ by more: the two with twelve accumulators spill where an engine has fewer registers. */
 const MAX_ODD = 2;
@@ -147,7 +148,14 @@ export interface Calibration {
  */
 export function calibrate(engine: Calibrated, early?: readonly number[], now?: () => number, budget = 45): Calibration {
   const builtIn = DEFAULT_COSTS[engine.info.isa];
-  const measured = measure(engine, early, now, budget);
+  let measured: ReturnType<typeof measure>;
+  try {
+    measured = measure(engine, early, now, budget);
+  } catch (error) {
+    // 200 KB that a tight limit leaves for the model, not for this.
+    if (error instanceof OutOfMemoryError) return { costs: undefined };
+    throw error;
+  }
   if (!measured) return { costs: builtIn };
   const busy = !measured.settled || oddness(measured.costs, builtIn).odd > MAX_ODD;
   return { costs: busy ? undefined : tempered(measured.costs, builtIn), early: measured.early };
@@ -169,12 +177,17 @@ export function measure(
   const start = now();
   const { arena } = engine;
   const variants = SPMM.filter((v) => v.op === 'spmm');
-  const x = arena.alloc((X_STRIDE * COLUMNS) / 16);
-  const y = arena.alloc((Y_STRIDE * COLUMNS) / 16);
-  // Zeros: multiplying them takes no other time, and no garbage that memory may hold makes slow denormals.
-  arena.view('uint8', x, (X_STRIDE * COLUMNS) / 16).fill(0);
-  const blocks = [x, y];
+  const blocks: number[] = [];
+  const alloc = (bytes: number) => {
+    const at = arena.alloc(bytes);
+    blocks.push(at);
+    return at;
+  };
   try {
+    const x = alloc((X_STRIDE * COLUMNS) / 16);
+    const y = alloc((Y_STRIDE * COLUMNS) / 16);
+    // Zeros: multiplying them takes no other time, and no garbage that memory may hold makes slow denormals.
+    arena.view('uint8', x, (X_STRIDE * COLUMNS) / 16).fill(0);
     const runs = variants.flatMap((v) =>
       ([SHORT, LONG] as const).map((inputs) => {
         const rows = ROWS[inputs];
@@ -186,8 +199,7 @@ export function measure(
           if ((7 * k + 5 * r) % cols < inputs) weights[i] = 1;
         }
         const packed = packSpmm(weights, rows, cols, v);
-        const at = arena.alloc(packed.bytes);
-        blocks.push(at);
+        const at = alloc(packed.bytes);
         arena.view('uint8', at, packed.bytes).set(packed.data);
         const calls = spmmCalls(packed, at, {
           x,

@@ -5,6 +5,11 @@ import { ARRAYS, type DataOf, type DType } from '../tensor.ts';
 export const ALIGN = 64;
 
 const PAGE = 65536;
+/**
+ * Memory ends well below 2^32: kernels go on to the next panel or channel, up to its stride past the end, before they see
+ * that they are done, and an address that wrapped would look like one to go on from.
+ */
+const TOP = 2 ** 32 - 2 ** 28;
 
 /** What the arena needs of a WebAssembly.Memory; tests hand in a mock to go past what a machine has. */
 export interface GrowableMemory {
@@ -33,12 +38,12 @@ export class Arena {
   /**
    * @param memory the module's memory
    * @param base first byte the arena may use; 0 stays unused so that no block has the address 0
-   * @param limit bytes, rounded down to pages of 65536; a wasm32 memory has at most 2^32
+   * @param limit bytes, rounded down to pages of 65536; 3.75 GiB at most
    */
-  constructor(memory: GrowableMemory, base = 1024, limit = 2 ** 32 - PAGE) {
+  constructor(memory: GrowableMemory, base = 1024, limit = TOP) {
     this.memory = memory;
     // Whole pages: the room that is left must be room that can be had.
-    this.limit = Math.floor(Math.min(limit, 2 ** 32 - PAGE) / PAGE) * PAGE;
+    this.limit = Math.floor(Math.min(limit, TOP) / PAGE) * PAGE;
     this.end = memory.buffer.byteLength;
     this.buffers.add(memory.buffer);
     this.free = this.end > base ? [{ at: align(base), bytes: this.end - align(base) }] : [];

@@ -23,6 +23,8 @@ export interface ReadOptions {
    * read it, and from where, is the caller's decision.
    */
   resolveExternal?: (location: string) => Uint8Array | Promise<Uint8Array>;
+  /** What messages call the file; `model` where left out. */
+  name?: string;
 }
 
 /** Functions calling functions can multiply; a model has at most this many nodes once they are inlined. */
@@ -287,16 +289,18 @@ function sort(graph: Graph, where: string): void {
   graph.nodes = order.map((i) => graph.nodes[i]);
 }
 
-function parse(bytes: Uint8Array): ModelProto {
+function parse(bytes: Uint8Array, name = 'model'): ModelProto {
   if (!(bytes instanceof Uint8Array)) throw new ArgumentTypeError('bytes', 'a Uint8Array', bytes);
-  if (!bytes.length) throw new ModelFormatError('model', 'the file is empty');
+  if (!bytes.length) throw new ModelFormatError(name, 'the file is empty');
   const head = String.fromCharCode(...bytes.subarray(0, 24));
   // A text file: an error page of a server, JSON, a Git LFS pointer.
   if (/^[\t\n\r -~]{24}$/.test(head) || /^\s*[<{]/.test(head)) {
-    throw new ModelFormatError('model', `this is not an ONNX file; it begins with ${JSON.stringify(head)}`);
+    throw new ModelFormatError(name, `this is not an ONNX file; it begins with ${JSON.stringify(head)}`);
   }
-  const proto = decode<ModelProto>(bytes, MODEL, 'model');
-  if (!proto.graph) throw new ModelFormatError('model', 'has no graph; is this an ONNX file?');
+  if (head.startsWith('\x1f\x8b') || head.startsWith('PK\x03\x04'))
+    throw new ModelFormatError(name, 'this is compressed (gzip or zip): unpack it first');
+  const proto = decode<ModelProto>(bytes, MODEL, name);
+  if (!proto.graph) throw new ModelFormatError(name, 'has no graph; is this an ONNX file?');
   return proto;
 }
 
@@ -344,7 +348,7 @@ function build(bytes: Uint8Array, proto: ModelProto, files: Map<string, unknown>
  *   ArgumentTypeError
  */
 export async function readOnnx(bytes: Uint8Array, options: ReadOptions = {}): Promise<Graph> {
-  const proto = parse(bytes);
+  const proto = parse(bytes, options.name);
   const files = new Map<string, unknown>();
   const { resolveExternal } = options;
   if (resolveExternal) for (const name of locationsOf(proto)) files.set(name, await resolveExternal(name));
@@ -353,7 +357,7 @@ export async function readOnnx(bytes: Uint8Array, options: ReadOptions = {}): Pr
 
 /** {@link readOnnx} without waiting; `resolveExternal` must give bytes at once. */
 export function readOnnxSync(bytes: Uint8Array, options: ReadOptions = {}): Graph {
-  const proto = parse(bytes);
+  const proto = parse(bytes, options.name);
   const files = new Map<string, unknown>();
   const { resolveExternal } = options;
   if (resolveExternal) for (const name of locationsOf(proto)) files.set(name, resolveExternal(name));

@@ -5,7 +5,7 @@
 import { UnsupportedOpError } from '../errors.ts';
 import type { Attr, Node } from '../graph/ir.ts';
 import { bad, float, has, int, ints, refuse, str } from '../ops/attrs.ts';
-import { Tensor } from '../tensor.ts';
+import { isTensor, Tensor } from '../tensor.ts';
 import { typeOf } from './tensors.ts';
 
 /** ONNX opsets (domain ai.onnx) understood. Nodes of any other are refused rather than guessed at. */
@@ -196,7 +196,7 @@ export function upgrade(node: Node, opset: number, build: Build): void {
 export function constantOf(node: Node): Tensor {
   const { attrs } = node;
   const value = attrs.value ?? attrs.sparse_value;
-  if (value instanceof Tensor) return value;
+  if (isTensor(value)) return value;
   if (has(node, 'value_float')) return floatScalar(node, 'value_float');
   if (has(node, 'value_floats')) return f32(attrs.value_floats as number[]);
   if (has(node, 'value_int')) return i64([int(node, 'value_int')], []);

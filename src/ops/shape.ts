@@ -1,6 +1,6 @@
 /** Operators about shapes: they read dimensions, or give the same elements another shape. */
 import type { Node } from '../graph/ir.ts';
-import { ARRAYS, type DType, Tensor, type TensorType } from '../tensor.ts';
+import { ARRAYS, type DType, isTensor, Tensor, type TensorType } from '../tensor.ts';
 import { arg, axesOf, axisOf, bad, has, int, optional, refuse, str } from './attrs.ts';
 import { as, broadcastDims, copy, fill, list, scalarFor, spread, take, values } from './broadcast.ts';
 import { product } from './strided.ts';
@@ -148,7 +148,7 @@ export function typeAttr(node: Node, name: string, fallback?: DType): DType {
 
 function constant(node: Node): Tensor {
   const { value } = node.attrs;
-  if (value instanceof Tensor) return value;
+  if (isTensor(value)) return value;
   throw bad(node, 'has no value');
 }
 

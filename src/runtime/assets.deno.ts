@@ -1,4 +1,4 @@
-// Deno: files as on the web, which may be remote; workers from node:worker_threads, since its web workers keep the process.
+// Deno: its own files as on the web, since they may be remote; models by path, too; workers from node:worker_threads, since its web workers keep the process.
 
 import type { ThreadHost } from '../threads/host.ts';
 import { startWorker } from './assets.node.ts';
@@ -12,4 +12,5 @@ export const threads: ThreadHost = {
   },
 };
 
-export { readSource, wasmAsset } from './assets.web.ts';
+export { readSource } from './assets.node.ts';
+export { wasmAsset } from './assets.web.ts';

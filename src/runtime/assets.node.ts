@@ -4,6 +4,7 @@ import type { WasmSource } from '../kernel/instance.ts';
 import type { Isa } from '../kernel/isa.ts';
 import type { ThreadHost, WorkerEvents, WorkerHandle } from '../threads/host.ts';
 import type { WorkerStart } from '../threads/worker.ts';
+import { failed, fetchSource } from './fetch.ts';
 
 export async function wasmAsset(isa: Isa): Promise<WasmSource> {
   // Two literals, so that bundlers see both files.
@@ -41,11 +42,11 @@ export async function startWorker(script: URL, data: WorkerStart, on: WorkerEven
   return worker;
 }
 
-/** Reads a model by path or URL. */
+/** Reads a model by path or URL. @throws AssetError where that fails; what `signal` was aborted with */
 export async function readSource(source: string | URL, signal?: AbortSignal): Promise<Response | Uint8Array> {
-  const url = typeof source === 'string' && /^(https?|data|blob):/.test(source) ? new URL(source) : source;
-  if (url instanceof URL && url.protocol !== 'file:') return fetch(url, { signal: signal ?? null });
-  return readFile(url, signal);
+  const url = typeof source === 'string' && /^(https?|data|blob|file):/i.test(source) ? new URL(source) : source;
+  if (url instanceof URL && url.protocol !== 'file:') return fetchSource(url, signal);
+  return readFile(url, signal).catch((cause) => failed('read', source, cause, signal));
 }
 
 async function readFile(path: string | URL, signal?: AbortSignal): Promise<Uint8Array> {

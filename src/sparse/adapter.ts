@@ -98,6 +98,8 @@ export class Adapter {
     const { rows, cols } = checkShape(shape);
     const { rank, scale = 1 } = shape;
     checkCount('rank', rank);
+    if ('alpha' in shape)
+      throw new ArgumentRangeError('alpha', 'to be given as scale, which is alpha / rank', shape.alpha);
     if (typeof scale !== 'number' || !Number.isFinite(scale)) {
       throw new ArgumentRangeError('scale', 'a finite number', scale);
     }

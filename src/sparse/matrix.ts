@@ -73,6 +73,7 @@ export class SparseMatrix {
   static fromDense(data: ArrayLike<number>, rows: number, cols: number, options: SparseOptions = {}): SparseMatrix {
     checkOptions(options);
     const { format = 'csr', block = [4, 1], group = 4, k, n = 2, m = 4, dtype = 'float32' } = options;
+    checkMeant(options, format);
     checkSize(rows, cols);
     checkType(dtype);
     if (!Array.isArray(data) && !ArrayBuffer.isView(data))
@@ -214,4 +215,15 @@ export class SparseMatrix {
 
 function made(pattern: Pattern, m: { values: unknown }, options?: ValueOptions): SparseMatrix {
   return fromParts(pattern, copyValues(pattern, m.values, options));
+}
+
+const OPTIONS_OF = { block: 'bsr', group: 'group', k: 'group', n: 'nm', m: 'nm' } as const;
+
+/** @throws ArgumentRangeError for an option of another format, which somebody thinks has an effect */
+function checkMeant(options: SparseOptions, format: SparseFormat): void {
+  for (const [name, of] of Object.entries(OPTIONS_OF)) {
+    const value = options[name as keyof typeof OPTIONS_OF];
+    if (value !== undefined && format !== of)
+      throw new ArgumentRangeError(name, `to be left out unless format is '${of}'`, value);
+  }
 }

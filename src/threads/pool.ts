@@ -123,7 +123,8 @@ export class Pool {
     const { run, numbers } = job;
     const { control } = this;
     const { words } = control;
-    if (this.recovery) throw new WorkerError('a worker was lost and is being replaced: use run(), which waits for it');
+    if (this.recovery)
+      throw new WorkerError('a worker was lost and is being replaced: await engine.recovery, as Model.run() does');
     control.offer(numbers, run.length);
     if (Atomics.load(words, WORD.asleep)) Atomics.notify(words, WORD.open);
     const start = performance.now();

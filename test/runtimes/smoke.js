@@ -332,6 +332,12 @@ export async function smoke(sparsimd, env) {
     checks['a wasm URL that is not there: AssetError'] = () =>
       fails('AssetError', 'ASSET', /404/, () => Model.load(env.model, { wasm: env.missing }));
   }
+  if (env.modelPaths) {
+    checks['a model by path and by file: URL'] = async () => {
+      for (const path of env.modelPaths) (await Model.load(path)).dispose();
+      return fails('AssetError', 'ASSET', /nowhere\.onnx/, () => Model.load('nowhere.onnx'));
+    };
+  }
   if (env.modelUrl) {
     checks['a model by URL, with progress'] = async () => {
       let loaded = 0;
