@@ -277,7 +277,7 @@ test('npm publishes the build and the documents, nothing else', () => {
   });
   const [{ files }] = Object.values(JSON.parse(out)) as [{ files: { path: string }[] }];
   const paths = files.map(({ path }) => path);
-  const documents = ['package.json', 'README.md', 'CHANGELOG.md', 'LICENSE', 'ARCHITECTURE.md'];
+  const documents = ['package.json', 'README.md', 'CHANGELOG.md', 'LICENSE', 'ARCHITECTURE.md', 'assembly/README.md'];
   expect(paths).toEqual(expect.arrayContaining(documents));
   expect(paths.filter((p) => !documents.includes(p) && !p.startsWith('dist/'))).toEqual([]);
   expect(paths.filter((p) => /\.(map|test\.\w+|tsbuildinfo)$/.test(p))).toEqual([]);
