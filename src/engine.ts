@@ -15,6 +15,7 @@ import { chooseIsa, type Isa } from './kernel/isa.ts';
 import { Arena } from './memory/arena.ts';
 import type { AdaptedOperator, AdaptedOptions } from './sparse/adapted.ts';
 import { checkApart, kept } from './sparse/arguments.ts';
+import type { Int8Layer, Int8Operator, Int8Options } from './sparse/chain.ts';
 import type { Operand } from './sparse/composite.ts';
 import type { SparseMatrix } from './sparse/matrix.ts';
 import type { PrepareOptions, SpmmOperator, SpmmOptions } from './sparse/operators.ts';
@@ -243,6 +244,15 @@ export class Engine {
    */
   async prepareSddmm(pattern: SparseMatrix, options: SddmmOptions): Promise<SddmmOperator> {
     return new (await this.operators()).SddmmOperator(this, pattern, options);
+  }
+
+  /**
+   * Packs a chain of int8 layers for so many columns, to be run many times: between two layers there are integers, requantised in
+   * the store of the one before, through a table where there is an activation.
+   * @throws ArgumentTypeError, ArgumentRangeError that name the layer; OutOfMemoryError, after which the engine is usable
+   */
+  async prepareInt8(layers: readonly Int8Layer[], options: Int8Options): Promise<Int8Operator> {
+    return new (await this.operators()).Int8Operator(this, layers, options);
   }
 
   private async product(

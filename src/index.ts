@@ -31,6 +31,7 @@ export {
 } from './model.ts';
 export type { AdaptedOperator, AdaptedOptions } from './sparse/adapted.ts';
 export { Adapter, type AdapterShape, type LoraShape } from './sparse/adapter.ts';
+export type { Int8Layer, Int8Operator, Int8Options, Quantization } from './sparse/chain.ts';
 export { Composite, type Operand } from './sparse/composite.ts';
 export { SparseMatrix } from './sparse/matrix.ts';
 export type { MergedMatrix, MergedWeights } from './sparse/merged.ts';

@@ -32,12 +32,20 @@ function probe(splats: number, ...opcode: number[]): Uint8Array<ArrayBuffer> {
   ]);
 }
 
-/** Which instruction sets this engine runs. The very opcode the kernels use is probed: engines shipped relaxed SIMD in parts. */
+/** Which instruction sets this engine runs. The very opcodes that kernels use are probed: engines shipped relaxed SIMD in parts. */
 export function detect(): { simd128: boolean; relaxed: boolean } {
   if (typeof WebAssembly !== 'object') return { simd128: false, relaxed: false };
   return {
     simd128: WebAssembly.validate(probe(2, 0xe4, 0x01)), // f32x4.add
-    relaxed: WebAssembly.validate(probe(3, 0x85, 0x02)), // f32x4.relaxed_madd
+    // f32x4.relaxed_madd, i8x16.relaxed_swizzle, i16x8.relaxed_dot_i8x16_i7x16_s, i32x4.relaxed_dot_i8x16_i7x16_add_s
+    relaxed: (
+      [
+        [3, 0x85],
+        [2, 0x80],
+        [2, 0x92],
+        [3, 0x93],
+      ] as const
+    ).every(([operands, opcode]) => WebAssembly.validate(probe(operands, opcode, 0x02))),
   };
 }
 

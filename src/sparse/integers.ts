@@ -48,15 +48,17 @@ export function integersOf(w: SparseMatrix): Int8Weights {
   return { weights, scales: values.scales!.map((s) => s || 1) };
 }
 
-/** What the magnitudes of a row's weights may be together: activations are 127 at most, and sums have 32 bits. */
-const MOST = Math.floor((2 ** 31 - 1) / 127);
-
-/** @throws ArgumentRangeError where a row's sum might not fit */
-function checkSums(weights: Int8Array, rows: number, cols: number): void {
-  for (let r = 0; r < rows && cols * 127 > MOST; r++) {
+/**
+ * Sums have 32 bits.
+ * @param largest magnitude of an activation
+ * @throws ArgumentRangeError where a row's sum might not fit
+ */
+export function checkSums(weights: Int8Array, rows: number, cols: number, largest = 127): void {
+  const most = Math.floor((2 ** 31 - 1) / largest);
+  for (let r = 0; r < rows && cols * 127 > most; r++) {
     let size = 0;
     for (let k = r * cols; k < (r + 1) * cols; k++) size += Math.abs(weights[k]);
-    if (size > MOST) throw new ArgumentRangeError('w', `magnitudes of ${MOST} together in row ${r} at most`, size);
+    if (size > most) throw new ArgumentRangeError('w', `magnitudes of ${most} together in row ${r} at most`, size);
   }
 }
 

@@ -6,6 +6,7 @@ import { Operator, type OperatorHost } from './operator.ts';
 import { type Activations, Products, readTask } from './products.ts';
 
 export { AdaptedOperator } from './adapted.ts';
+export { Int8Operator } from './chain.ts';
 export { SddmmOperator, sddmm } from './sddmm.ts';
 
 export interface SpmmOptions {
