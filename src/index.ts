@@ -48,6 +48,7 @@ export type {
   NmMatrix,
   SparseFormat,
   SparseOptions,
+  StoredCsr,
   ValueOptions,
   ValueType,
 } from './sparse/types.ts';

@@ -74,6 +74,11 @@ describe.each(Object.entries(STRUCTURES))('%s', (format, { places, bytes, make }
     expect([m.stored, m.nonzeros, m.density]).toEqual([n, inside, inside / 24]);
     expect(m.bytes).toBe(bytes + size);
     expect(SparseMatrix.fromCSR(m.toCSR(), { dtype: dtype === 'int8' ? 'float32' : dtype }).toDense()).toEqual(want);
+    const saved = m.toStoredCSR();
+    const again = SparseMatrix.fromCSR(saved, saved);
+    expect([again.dtype, again.nonzeros]).toEqual([dtype, m.nonzeros]);
+    expect(again.toStoredCSR()).toEqual(saved);
+    expect(again.toDense()).toEqual(want);
     if (dtype === 'int8') return;
     const own: Partial<Record<string, SparseOptions>> = { bsr: { block: [2, 1] }, group: { group: 2, k: 2 } };
     const options: SparseOptions = { format: m.format, dtype, ...own[format] };

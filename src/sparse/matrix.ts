@@ -17,6 +17,7 @@ import type {
   NmMatrix,
   SparseFormat,
   SparseOptions,
+  StoredCsr,
   ValueOptions,
   ValueType,
 } from './types.ts';
@@ -183,34 +184,43 @@ export class SparseMatrix {
 
   /** Compressed sparse rows in new arrays. Zeros that fill blocks and groups are left out, those of CSR entries are not. */
   toCSR(): CsrMatrix & { rowPointers: Uint32Array; columnIndices: Uint32Array; values: Float32Array } {
-    const { rows, cols } = this;
-    const pattern = this.#pattern;
-    const slots = decode(this.#values, pattern);
-    if (pattern instanceof Csr) {
-      const { pointers, indices } = pattern;
-      return {
-        rows,
-        cols,
-        rowPointers: pointers.slice(),
-        columnIndices: new Uint32Array(indices),
-        values: slots.slice(),
-      };
-    }
-    const rowPointers = allocate(Uint32Array, rows + 1, 'rowPointers');
-    pattern.visit((slot, row) => {
-      if (slots[slot] !== 0) rowPointers[row + 1]++;
-    });
-    for (let r = 0; r < rows; r++) rowPointers[r + 1] += rowPointers[r];
-    const next = rowPointers.slice();
-    const columnIndices = new Uint32Array(rowPointers[rows]);
-    const values = new Float32Array(rowPointers[rows]);
-    pattern.visit((slot, row, col) => {
-      if (slots[slot] === 0) return;
-      columnIndices[next[row]] = col;
-      values[next[row]++] = slots[slot];
-    });
-    return { rows, cols, rowPointers, columnIndices, values };
+    return toCsr(this.#pattern, decode(this.#values, this.#pattern), (v) => v === 0);
   }
+
+  /**
+   * As {@link toCSR}, with the values as they are stored, to be saved: `SparseMatrix.fromCSR(saved, saved)` makes a matrix of the
+   * very same numbers, in csr. Which format a matrix has makes no difference to the kernels.
+   */
+  toStoredCSR(): StoredCsr {
+    const { type: dtype, data, scales } = this.#values;
+    const half = dtype === 'float16';
+    const csr = toCsr<StoredCsr['values']>(this.#pattern, data, (v) => (half ? (v & 0x7fff) === 0 : v === 0));
+    return { ...csr, dtype, ...(scales && { scales: scales.slice() }) };
+  }
+}
+
+/** Lists row by row, as a pattern has its slots; where that is not CSR itself, without zeros. */
+function toCsr<T extends StoredCsr['values']>(pattern: Pattern, slots: T, isZero: (v: number) => boolean) {
+  const { rows, cols } = pattern;
+  if (pattern instanceof Csr) {
+    const { pointers, indices } = pattern;
+    const values = slots.slice() as T;
+    return { rows, cols, rowPointers: pointers.slice(), columnIndices: new Uint32Array(indices), values };
+  }
+  const rowPointers = allocate(Uint32Array, rows + 1, 'rowPointers');
+  pattern.visit((slot, row) => {
+    if (!isZero(slots[slot])) rowPointers[row + 1]++;
+  });
+  for (let r = 0; r < rows; r++) rowPointers[r + 1] += rowPointers[r];
+  const next = rowPointers.slice();
+  const columnIndices = new Uint32Array(rowPointers[rows]);
+  const values = new (slots.constructor as new (n: number) => T)(rowPointers[rows]);
+  pattern.visit((slot, row, col) => {
+    if (isZero(slots[slot])) return;
+    columnIndices[next[row]] = col;
+    values[next[row]++] = slots[slot];
+  });
+  return { rows, cols, rowPointers, columnIndices, values };
 }
 
 function made(pattern: Pattern, m: { values: unknown }, options?: ValueOptions): SparseMatrix {

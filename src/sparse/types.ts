@@ -29,6 +29,17 @@ export interface CsrMatrix extends Sized {
   readonly values: ArrayLike<number>;
 }
 
+/** Compressed sparse rows with values as a SparseMatrix stores them; also the options that `SparseMatrix.fromCSR` reads them by. */
+export interface StoredCsr extends CsrMatrix {
+  readonly rowPointers: Uint32Array;
+  readonly columnIndices: Uint32Array;
+  /** float16: bits. */
+  readonly values: Float32Array | Uint16Array | Int8Array;
+  readonly dtype: ValueType;
+  /** Of int8, [rows]. */
+  readonly scales?: Float32Array;
+}
+
 /** Block compressed sparse rows, as in SciPy, but the last row and column of blocks may reach over the edge. */
 export interface BsrMatrix extends Sized {
   /** Rows and columns of a block, 1 to 64 each. [4, 1]: groups of four output channels that share their inputs. */
