@@ -252,7 +252,8 @@ export class Engine {
    * @throws ArgumentTypeError, ArgumentRangeError that name the layer; OutOfMemoryError, after which the engine is usable
    */
   async prepareInt8(layers: readonly Int8Layer[], options: Int8Options): Promise<Int8Operator> {
-    return new (await this.operators()).Int8Operator(this, layers, options);
+    const own = Array.isArray(layers) ? layers.map((l) => this.keptAll(undefined as never, l)[1]) : layers;
+    return new (await this.operators()).Int8Operator(this, own, options);
   }
 
   private async product(

@@ -86,6 +86,8 @@ export class Model {
    *   OutOfMemoryError when the weights do not fit; ArgumentTypeError for a source of another kind
    */
   static async load(source: ModelSource, options: ModelOptions = {}): Promise<Model> {
+    // Nobody may come to wait for it: an option may be wrong, or loading aborted.
+    void Promise.resolve(source).catch(() => {});
     checkOptions(options);
     const { signal, onProgress, sparsity = 'auto' } = options;
     if (sparsity !== 'auto' && sparsity !== 'off') throw new ArgumentTypeError('sparsity', "'auto' or 'off'", sparsity);
@@ -98,7 +100,7 @@ export class Model {
     // A failed engine must not leave the other promise unhandled, and bytes come before the reader is needed.
     const [engine, graph, loaded] = await Promise.all([
       options.engine ?? made!,
-      graphOf(source, options),
+      abortable(graphOf(source, options), signal),
       import('./graph/prepare.ts'),
     ]).catch((error) => {
       made?.then(
@@ -270,6 +272,16 @@ const structuredGraph = (g: Graph): Graph => ({
   constants: new Map(g.constants),
 });
 
+/** What a promise gives, unless the signal is aborted first. */
+function abortable<T>(promise: Promise<T>, signal?: AbortSignal): Promise<T> {
+  if (!signal) return promise;
+  return new Promise((resolve, reject) => {
+    const stop = () => reject(signal.reason);
+    signal.addEventListener('abort', stop, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', stop));
+  });
+}
+
 async function graphOf(source: ModelSource, options: ModelOptions): Promise<Graph> {
   const found = await source;
   return isGraph(found) ? structuredGraph(found) : readModel(found, options);
@@ -307,6 +319,7 @@ async function readBytes(
   const total = Number(source.headers.get('content-length') ?? 0);
   const reader = source.body?.getReader();
   if (!reader) return { bytes: new Uint8Array(await source.arrayBuffer()), name };
+  signal?.addEventListener('abort', () => reader.cancel(signal.reason).catch(() => {}), { once: true });
   const parts: Uint8Array[] = [];
   let loaded = 0;
   for (;;) {

@@ -155,6 +155,25 @@ describe.each(ISAS)('%s', (isa) => {
   });
 });
 
+test('a row of zeros gives its bias, whatever the steps of the input; scales that float32 cannot meet are refused', async () => {
+  using engine = await Engine.create();
+  const w = SparseMatrix.fromDense(Float32Array.of(0, 0, 1, 0), 2, 2, { dtype: 'int8' });
+  const bias = Float32Array.of(0.123, 0.5);
+  const input = { type: 'int8', scale: 1, zeroPoint: 3 } as const;
+  const op = await engine.prepareInt8([{ w, bias, input }], { columns: 3 });
+  const y = op.run(new Float32Array(6));
+  expect(y.subarray(0, 3)).toEqual(new Float32Array(3).fill(0.123));
+  const tiny = { ...input, scale: 1e-38 };
+  const huge = SparseMatrix.fromDense(Float32Array.of(1e6, 0, 1, 0), 2, 2, { dtype: 'int8' });
+  const layers = [
+    { w: huge, input },
+    { w, input: tiny },
+  ];
+  await expect(engine.prepareInt8(layers, { columns: 1 })).rejects.toThrow(/a step that float32 can count/);
+  op.dispose();
+  expect(engine.arena.used).toBe(0);
+});
+
 test('bad input: typed errors that name the layer, before anything is kept', async () => {
   using engine = await Engine.create();
   const { w } = weights(6, 5, 1, 4, 1);

@@ -63,6 +63,28 @@ describe('loading', () => {
     await expect(Model.load('http://127.0.0.1:9/', { signal })).rejects.toBe(reason);
   });
 
+  test('abort ends the wait for a promise, and for a body that never ends; no rejection is left over', async () => {
+    const reason = new Error('enough');
+    const never = new Promise<never>(() => {});
+    const body = new ReadableStream({ start: (c) => c.enqueue(bytes.subarray(0, 100)) });
+    const cancel = vi.spyOn(ReadableStreamDefaultReader.prototype, 'cancel');
+    for (const source of [never, new Response(body)]) {
+      const stop = new AbortController();
+      const loading = Model.load(source, { signal: stop.signal });
+      setTimeout(() => stop.abort(reason), 20);
+      await expect(loading).rejects.toBe(reason);
+    }
+    expect(cancel).toHaveBeenCalledTimes(1);
+    cancel.mockRestore();
+    const left = vi.fn();
+    process.once('unhandledRejection', left);
+    const signal = AbortSignal.abort(reason);
+    await expect(Model.load(Promise.reject(new Error('late')), { signal })).rejects.toBe(reason);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    process.removeListener('unhandledRejection', left);
+    expect(left).not.toHaveBeenCalled();
+  });
+
   test('a load that fails leaves no engine and no worker behind', async () => {
     const dispose = vi.spyOn(Engine.prototype, 'dispose');
     await expect(Model.load('nowhere/model.onnx', { threads: 2 })).rejects.toThrow(AssetError);

@@ -38,6 +38,19 @@ describe('weights that nodes share', () => {
     (await agree(g, { x: f32([1, 4, 5, 5], 3) })).dispose();
   });
 
+  test('one array under different dims', async () => {
+    const data = f32([4, 6], 1).data;
+    const [tall, wide] = [new Tensor('float32', data, [4, 6]), new Tensor('float32', data, [6, 4])];
+    const nodes = [node('MatMul', ['x', 'tall'], ['h']), node('MatMul', ['h', 'wide'], ['y'])];
+    for (const tokens of [2, 20]) {
+      const g = graph({ x: [tokens, 4] }, ['y', 'h'], nodes, { tall, wide });
+      (await agree(g, { x: f32([tokens, 4], 3) })).dispose();
+    }
+    const [w1, w2] = [new Tensor('float32', data, [6, 4, 1, 1]), new Tensor('float32', data, [4, 6, 1, 1])];
+    const convs = [node('Conv', ['x', 'w1'], ['h']), node('Conv', ['h', 'w2'], ['y'])];
+    (await agree(graph({ x: [1, 4, 3, 3] }, ['y'], convs, { w1, w2 }), { x: f32([1, 4, 3, 3], 2) })).dispose();
+  });
+
   test('Gemm: alpha, beta, transposition and bias', async () => {
     const nodes = [
       node('Gemm', ['x', 'w', 'b'], ['a']),

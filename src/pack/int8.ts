@@ -312,6 +312,13 @@ function constants(
     }
     scale = unit / step;
   }
+  // It would make NaN of a sum of 0.
+  if (!(Math.fround(scale) < Number.POSITIVE_INFINITY))
+    throw new ArgumentRangeError(
+      'output.scale',
+      `a step that float32 can count the sums of row ${row} in`,
+      output?.scale,
+    );
   const narrow = u7 || (!isStatic(input) && (input.range === 'magnitude' || input.bits === 7));
   const largest = narrow ? 127 : 255;
   if (size * largest + Math.abs(start) > 2 ** 31 - 1) {

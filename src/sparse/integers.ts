@@ -38,14 +38,17 @@ interface Options {
   readonly max: number;
 }
 
-/** The integers of an int8 matrix, and its scales; a row of scale 0 is a row of zeros. */
+/** The least normal float32. */
+const LEAST = 2 ** -126;
+
+/** The integers of an int8 matrix, and its scales; a row of scale 0 is a row of zeros, whose bias no coarse step may round. */
 export function integersOf(w: SparseMatrix): Int8Weights {
   const { pattern, values } = partsOf(w);
   const weights = allocate(Int8Array, w.rows * w.cols, 'w');
   pattern.visit((slot, row, col) => {
     if (values.scales![row] > 0) weights[row * w.cols + col] = values.data[slot];
   });
-  return { weights, scales: values.scales!.map((s) => s || 1) };
+  return { weights, scales: values.scales!.map((s) => s || LEAST) };
 }
 
 /**

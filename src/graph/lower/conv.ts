@@ -64,7 +64,7 @@ function read(
     dilation: two(win.dilation, 1),
     pad: two(win.padBegin, 0),
     weights: w.data,
-    key: `${idOf(w.data)}+${idOf(b?.data)}`,
+    key: `${idOf(w)}+${idOf(b)}`,
     bias: b?.data,
   };
 }

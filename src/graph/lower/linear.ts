@@ -56,7 +56,7 @@ function constantLinear(node: Node, out: string, ctx: LowerContext): Linear | un
   if (alpha !== 1) weights = weights.map((v) => v * alpha);
   const bias = c && Float32Array.from({ length: rows }, (_, i) => c.data[c.size === 1 ? 0 : i] * beta);
   return {
-    key: `${idOf(w.data)}+${idOf(c?.data)}|${transposed}|${alpha}|${beta}`,
+    key: `${idOf(w)}+${idOf(c)}|${transposed}|${alpha}|${beta}`,
     weights,
     bias,
     rows,

@@ -115,11 +115,11 @@ export function f32Constant(ctx: LowerContext, name: string | undefined): Tensor
 const ids = new WeakMap<object, number>();
 let nextId = 0;
 
-/** A short name for data, for the keys of weights in memory. Names in the model do not do: branches use them again. */
-export function idOf(data: object | undefined): string {
-  if (!data) return '';
-  let id = ids.get(data);
-  if (id === undefined) ids.set(data, (id = nextId++));
+/** A short name for a constant, for the keys of weights in memory. Names in the model do not do: branches use them again. */
+export function idOf(constant: Tensor | undefined): string {
+  if (!constant) return '';
+  let id = ids.get(constant);
+  if (id === undefined) ids.set(constant, (id = nextId++));
   return `${id}`;
 }
 
