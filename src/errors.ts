@@ -136,9 +136,12 @@ const OURS = Symbol.for('sparsimd.error');
 
 /** The bundles for files, and copies of the package, have classes of their own: `instanceof` goes by name. */
 function isOurs(this: { readonly name: string }, x: unknown): boolean {
+  // A static field as ours have, not the name that every class has: users' subclasses are themselves only.
+  const ours = Object.getOwnPropertyDescriptor(this, 'name')?.enumerable;
+  if (!ours) return Function.prototype[Symbol.hasInstance].call(this, x);
   if (typeof x !== 'object' || x === null || !(OURS in x)) return false;
   for (let p = Object.getPrototypeOf(x); p; p = Object.getPrototypeOf(p)) {
-    if (p.constructor.name === this.name) return true;
+    if (p.constructor?.name === this.name) return true;
   }
   return false;
 }
@@ -160,7 +163,9 @@ export function describe(value: unknown): string {
   if (typeof value === 'bigint') return `${value}n`;
   if (typeof value !== 'object') return typeof value === 'function' ? 'a function' : String(value);
   if (Array.isArray(value))
-    return value.length > 8 ? `an array of ${value.length}` : `[${value.map(describe).join(', ')}]`;
+    return value.length > 8
+      ? `an array of ${value.length}`
+      : `[${value.map((v) => (Array.isArray(v) ? 'an array' : describe(v))).join(', ')}]`;
   const name = value.constructor?.name ?? 'object';
   if (ArrayBuffer.isView(value)) return `${name}(${(value as Uint8Array).length ?? value.byteLength})`;
   return `${/^[AEIO]/.test(name) ? 'an' : 'a'} ${name}`;

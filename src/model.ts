@@ -91,6 +91,8 @@ export class Model {
     checkOptions(options);
     const { signal, onProgress, sparsity = 'auto' } = options;
     if (sparsity !== 'auto' && sparsity !== 'off') throw new ArgumentTypeError('sparsity', "'auto' or 'off'", sparsity);
+    if (options.engine !== undefined && typeof options.engine?.check !== 'function')
+      throw new ArgumentTypeError('engine', 'an Engine', options.engine);
     for (const key of ['isa', 'deterministic', 'threads', 'wasm', 'maxBytes'] as const) {
       if (options.engine && options[key] !== undefined)
         throw new ArgumentRangeError(key, 'to be an option of the engine that is handed in', options[key]);
@@ -259,18 +261,28 @@ const copyOf = (type: DType, data: TensorData, dims: readonly number[]) =>
 const isGraph = (source: unknown): source is Graph =>
   typeof source === 'object' && source !== null && 'nodes' in source;
 
-/** Passes rewrite nodes in place; the caller's graph stays as it is. Tensors are shared. */
-const structuredGraph = (g: Graph): Graph => ({
-  ...g,
-  nodes: g.nodes.map(({ attrs, ...n }) => {
-    const own = Object.entries(attrs).map(([k, v]) => [
-      k,
-      typeof v === 'object' && 'nodes' in v ? structuredGraph(v) : v,
-    ]);
-    return { ...n, inputs: [...n.inputs], outputs: [...n.outputs], attrs: Object.fromEntries(own) };
-  }),
-  constants: new Map(g.constants),
-});
+/**
+ * Passes rewrite nodes in place; the caller's graph stays as it is. Tensors are shared. Branches may use each other's names: in the
+ * copy every value has its own, as the ONNX reader has it.
+ */
+function copyGraph(g: Graph, around: ReadonlyMap<string, string> = new Map(), prefix = ''): Graph {
+  const names = new Map(around);
+  const own = [...g.constants.keys(), ...g.nodes.flatMap((n) => n.outputs)];
+  if (prefix) for (const name of own) if (name) names.set(name, prefix + name);
+  const nameOf = (name: string) => names.get(name) ?? name;
+  return {
+    ...g,
+    outputs: g.outputs.map((o) => ({ ...o, name: nameOf(o.name) })),
+    nodes: g.nodes.map((n) => {
+      const attrs = Object.entries(n.attrs).map(([k, v]) => {
+        const branch = typeof v === 'object' && 'nodes' in v;
+        return [k, branch ? copyGraph(v, names, `${prefix}${n.name}/${k}/`) : v];
+      });
+      return { ...n, inputs: n.inputs.map(nameOf), outputs: n.outputs.map(nameOf), attrs: Object.fromEntries(attrs) };
+    }),
+    constants: new Map([...g.constants].map(([name, t]) => [nameOf(name), t])),
+  };
+}
 
 /** What a promise gives, unless the signal is aborted first. */
 function abortable<T>(promise: Promise<T>, signal?: AbortSignal): Promise<T> {
@@ -284,7 +296,7 @@ function abortable<T>(promise: Promise<T>, signal?: AbortSignal): Promise<T> {
 
 async function graphOf(source: ModelSource, options: ModelOptions): Promise<Graph> {
   const found = await source;
-  return isGraph(found) ? structuredGraph(found) : readModel(found, options);
+  return isGraph(found) ? copyGraph(found) : readModel(found, options);
 }
 
 async function readModel(source: Exclude<Found, Graph>, options: ModelOptions): Promise<Graph> {

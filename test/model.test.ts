@@ -129,6 +129,9 @@ describe('loading', () => {
     await expect(Model.load(bytes, { sparsity: 'some' as never })).rejects.toThrow(ArgumentTypeError);
     await expect(Model.load(bytes, { isa: 'mmx' as never })).rejects.toThrow(ArgumentTypeError);
     using engine = await Engine.create();
+    await expect(Model.load(bytes, { engine: {} as never })).rejects.toThrow(
+      /"engine" expected an Engine, got an Object/,
+    );
     for (const [key, value] of Object.entries({ deterministic: true, isa: 'simd128', threads: 2 }))
       await expect(Model.load(bytes, { engine, [key]: value })).rejects.toThrow(
         `"${key}" expected to be an option of the engine`,
@@ -175,6 +178,9 @@ describe('running', () => {
     const wanted = model.runSync({ image }).logits;
     for (const other of [structuredClone(image), { type: 'float32', data: input, dims: [1, 1, 96, 96] }])
       expect(model.runSync({ image: other as never }).logits).toEqual(wanted);
+    const own = new Tensor('float32', input.slice(), [1, 1, 96, 96]);
+    structuredClone(own.data, { transfer: [own.data.buffer as ArrayBuffer] });
+    expect(() => model.runSync({ image: own })).toThrow(InputError);
     for (const bad of [
       { type: 'float32', data: input, dims: [2] },
       { type: 'float33', data: input, dims: [1, 1, 96, 96] },

@@ -262,6 +262,13 @@ test('the readers of files are for every host, and errors are the classes of eve
   expect(argument).not.toBeInstanceOf(core.SparsimdError);
   expect(model).toBeInstanceOf(core.ModelFormatError);
   expect(new Error('x')).not.toBeInstanceOf(core.SparsimdError);
+  // Users' own classes are themselves only.
+  class Mine extends core.SparsimdError {}
+  const again = { Mine: class Mine extends core.SparsimdError {} };
+  expect(new (Mine as new (code: string, message: string) => Error)('X', 'y')).toBeInstanceOf(core.SparsimdError);
+  expect(new (Mine as new (code: string, message: string) => Error)('X', 'y')).not.toBeInstanceOf(again.Mine);
+  expect(model).not.toBeInstanceOf(Mine);
+  expect(Object.create(model, { constructor: { value: undefined } })).toBeInstanceOf(core.ModelFormatError);
 });
 
 test('licences of what is bundled are in the package', () => {

@@ -75,6 +75,11 @@ describe.each(Object.entries(STRUCTURES))('%s', (format, { places, bytes, make }
     expect(m.bytes).toBe(bytes + size);
     expect(SparseMatrix.fromCSR(m.toCSR(), { dtype: dtype === 'int8' ? 'float32' : dtype }).toDense()).toEqual(want);
     const saved = m.toStoredCSR();
+    expect(
+      SparseMatrix.fromCSR(saved, saved)
+        .toDense()
+        .map((v) => 1 / v),
+    ).toEqual(m.toDense().map((v) => 1 / v));
     const again = SparseMatrix.fromCSR(saved, saved);
     expect([again.dtype, again.nonzeros]).toEqual([dtype, m.nonzeros]);
     expect(again.toStoredCSR()).toEqual(saved);

@@ -20,5 +20,8 @@ test('dims and data', () => {
   expect(() => new Tensor('float32', [1, 2], [3])).toThrow(/"data" expected 3 elements for dims \[3\]/);
   expect(() => new Tensor('float32', new Float64Array(1) as never)).toThrow(/"data" expected Float32Array/);
   expect(() => new Tensor('int64', [1.5])).toThrow(/"data" expected values for int64/);
+  const cyclic: unknown[] = [];
+  cyclic.push(cyclic);
+  expect(() => new Tensor(cyclic as never, [])).toThrow(/got \[an array\]/);
   expect(new Tensor('bool', [true, false], [2, 1]).data).toEqual(Uint8Array.of(1, 0));
 });

@@ -179,6 +179,47 @@ describe('branches', () => {
     (await choose(add, [], {}, [1, 3, 6, 4])).dispose();
   });
 
+  test('names that branches of several nodes use', async () => {
+    const inner = (seed: number): Graph => {
+      const nodes = [node('MatMul', ['x', 'w'], ['h']), node('Add', ['h', 'k'], ['x2']), node('Neg', ['x2'], ['o'])];
+      return graph({}, ['o'], nodes, { w: f32([6, 6], seed), k: f32([6], seed + 10) });
+    };
+    const first = node('If', ['c'], ['a'], { then_branch: inner(1), else_branch: inner(2) });
+    const second = node('If', ['c'], ['b'], { then_branch: inner(3), else_branch: inner(4) });
+    const g = graph({ x: [3, 6] }, ['a', 'b', 'y'], [first, second, node('Add', ['a', 'b'], ['y'])]);
+    g.inputs.push({ name: 'c', type: 'bool', dims: [] });
+    const x = f32([3, 6], 9);
+    const last = await agree(g, [
+      { x, c: bool(true) },
+      { x, c: bool(false) },
+    ]);
+    last.dispose();
+  });
+
+  test('values of a branch that decide shapes, and conditions of branches within', async () => {
+    const cast = [node('Cast', ['to'], ['t'], { to: 'int64' }), node('Reshape', ['x', 't'], ['o'])];
+    const flat = graph({}, ['o'], [node('Flatten', ['x'], ['o'], { axis: 0 })]);
+    const attrs = { then_branch: graph({}, ['o'], cast), else_branch: flat };
+    const g = graph({ x: [12] }, ['y'], [node('If', ['c'], ['y'], attrs)]);
+    g.inputs.push({ name: 'c', type: 'bool', dims: [] }, { name: 'to', type: 'int32', dims: [2] });
+    const to = (a: number, b: number) => new Tensor('int32', [a, b], [2]);
+    const x = f32([12]);
+    (
+      await agree(g, [
+        { x, c: bool(true), to: to(3, 4) },
+        { x, c: bool(false), to: to(3, 4) },
+        { x, c: bool(true), to: to(6, 2) },
+      ])
+    ).dispose();
+    const leaf = (op: string) => graph({}, ['o'], [node(op, ['x'], ['o'])]);
+    const both = { then_branch: leaf('Relu'), else_branch: leaf('Neg') };
+    const nested = graph({}, ['o2'], [node('Not', ['d'], ['nd']), node('If', ['nd'], ['o2'], both)]);
+    const h = graph({ x: [12] }, ['y'], [node('If', ['c'], ['y'], { then_branch: nested, else_branch: leaf('Exp') })]);
+    h.inputs.push({ name: 'c', type: 'bool', dims: [] }, { name: 'd', type: 'bool', dims: [] });
+    const all = [true, false].flatMap((c) => [true, false].map((d) => ({ x, c: bool(c), d: bool(d) })));
+    (await agree(h, all)).dispose();
+  });
+
   test('weights prepared inside a branch', async () => {
     const branch = (seed: number) =>
       graph({}, ['o'], [node('Transpose', ['w'], ['t'], { perm: [1, 0] }), node('MatMul', ['x', 't'], ['o'])], {

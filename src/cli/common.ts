@@ -60,7 +60,10 @@ export async function feedsOf(model: Model, options: Options): Promise<Feeds> {
   }
   const feeds: Record<string, Tensor> = { ...model.sampleFeeds() };
   for (const { name, type, dims } of model.inputs) {
-    const shape = shapes.get(name)?.split(',').map(Number);
+    const text = shapes.get(name);
+    if (text !== undefined && !/^\d+(,\d+)*$/.test(text))
+      throw new UsageError(`--dims ${name} expected integers with commas between them, got "${text}"`);
+    const shape = text?.split(',').map(Number);
     if (shape) {
       const size = shape.reduce((a, b) => a * b, 1);
       if (!Number.isSafeInteger(size) || size < 0)

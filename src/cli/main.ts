@@ -65,6 +65,8 @@ async function main(): Promise<number> {
   const runs = Number(values.runs);
   if (!(Number.isInteger(runs) && runs > 0))
     throw new UsageError(`--runs expected a positive integer, got ${values.runs}`);
+  if (!/^(auto|\d+)$/.test(values.threads))
+    throw new UsageError(`--threads expected a number or auto, got "${values.threads}"`);
   const threads = values.threads === 'auto' ? 'auto' : Number(values.threads);
   await command(file, { ...values, isa: values.isa as Options['isa'], runs, threads });
   return 0;

@@ -2,7 +2,7 @@
 import { describe, InputError, ModelFormatError, UnsupportedError, UnsupportedOpError } from '../errors.ts';
 import type { Known, OpDef, OpTable } from '../ops/types.ts';
 import { Tensor, type TensorType } from '../tensor.ts';
-import { type Graph, type Node, needsOf } from './ir.ts';
+import { branchesOf, type Graph, type Node, needsOf } from './ir.ts';
 
 /** A shape depends on this value, which is not known before the run: plan again with it. */
 export class NeedsValue extends Error {
@@ -195,7 +195,13 @@ export function specialize(
 /** The graph inputs that a value depends on. */
 export function ancestorsOf(graph: Graph, value: string): Set<string> {
   const makers = new Map<string, Node>();
-  for (const node of graph.nodes) for (const o of node.outputs) makers.set(o, node);
+  const collect = (nodes: readonly Node[]) => {
+    for (const node of nodes) {
+      for (const o of node.outputs) makers.set(o, node);
+      for (const branch of branchesOf(node)) collect(branch.nodes);
+    }
+  };
+  collect(graph.nodes);
   const found = new Set<string>();
   const seen = new Set([value]);
   for (const name of seen) {

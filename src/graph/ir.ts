@@ -38,14 +38,17 @@ export interface Graph {
   constants: Map<string, Tensor>;
 }
 
+/** The graphs in a node's attributes. */
+export const branchesOf = ({ attrs }: Node): Graph[] =>
+  Object.values(attrs).filter((attr): attr is Graph => typeof attr === 'object' && 'nodes' in attr);
+
 /** The values a node needs: its inputs, and what the graphs in its attributes take from around them. */
 export function needsOf(node: Node): string[] {
   const out = node.inputs.filter((name) => name);
-  for (const attr of Object.values(node.attrs)) {
-    if (typeof attr !== 'object' || !('nodes' in attr)) continue;
-    const inner = new Set([...attr.constants.keys(), ...attr.inputs.map((v) => v.name)]);
-    for (const n of attr.nodes) for (const o of n.outputs) inner.add(o);
-    const all = [...attr.nodes.flatMap(needsOf), ...attr.outputs.map((v) => v.name)];
+  for (const branch of branchesOf(node)) {
+    const inner = new Set([...branch.constants.keys(), ...branch.inputs.map((v) => v.name)]);
+    for (const n of branch.nodes) for (const o of n.outputs) inner.add(o);
+    const all = [...branch.nodes.flatMap(needsOf), ...branch.outputs.map((v) => v.name)];
     out.push(...all.filter((name) => !inner.has(name)));
   }
   return out;

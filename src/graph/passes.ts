@@ -9,7 +9,7 @@ import { float } from '../ops/attrs.ts';
 import type { OpTable } from '../ops/types.ts';
 import { sizeOf, Tensor } from '../tensor.ts';
 import { evalNode, inferNode } from './infer.ts';
-import type { Graph, Node } from './ir.ts';
+import { branchesOf, type Graph, type Node } from './ir.ts';
 import { Rewriter, removeDead } from './rewrite.ts';
 
 /** Results of more elements than this stay computed at run time (an Expand of a scalar to a whole feature map). */
@@ -30,10 +30,7 @@ export function optimise(graph: Graph, ops: OpTable): Graph {
 function foldConstants(graph: Graph, ops: OpTable, around: ReadonlyMap<string, Tensor> = new Map()): void {
   const constantOf = (name: string) => graph.constants.get(name) ?? around.get(name);
   graph.nodes = graph.nodes.filter((node) => {
-    for (const branch of Object.values(node.attrs)) {
-      if (typeof branch === 'object' && 'nodes' in branch)
-        foldConstants(branch, ops, new Map([...around, ...graph.constants]));
-    }
+    for (const branch of branchesOf(node)) foldConstants(branch, ops, new Map([...around, ...graph.constants]));
     if (!Object.hasOwn(ops, node.op) || !node.inputs.every((n) => !n || constantOf(n))) return true;
     const op = ops[node.op];
     const inputs = node.inputs.map(constantOf);

@@ -53,8 +53,8 @@ export class Plans {
    * The plan for inputs of such shapes, bound to memory.
    * @throws InputError for a missing or unknown name, a wrong type or shape; OutOfMemoryError
    */
-  for(feeds: Readonly<Record<string, Tensor>>): Plan {
-    this.check(feeds);
+  for(given: Readonly<Record<string, Tensor>>): Plan {
+    const feeds = this.check(given);
     for (;;) {
       const types = new Map(
         this.graph.inputs.map(({ name }) => [name, { type: feeds[name].type, dims: feeds[name].dims }]),
@@ -88,20 +88,22 @@ export class Plans {
     this.engine.arena.release(this.workspace.at);
   }
 
-  private check(feeds: Readonly<Record<string, Tensor>>): void {
+  private check(feeds: Readonly<Record<string, Tensor>>): Record<string, Tensor> {
     if (typeof feeds !== 'object' || feeds === null)
       throw new ArgumentTypeError('feeds', 'tensors by input name', feeds);
-    const types = new Map<string, TensorType>();
+    const checked = new Map<string, Tensor>();
     for (const [name, tensor] of Object.entries(feeds)) {
       if (!isTensor(tensor) || !ArrayBuffer.isView(tensor.data))
         throw new InputError(name, `expected a Tensor, got ${describe(tensor)}`);
-      // One of another bundle, or that came from a worker, was not checked by this class.
-      types.set(
-        name,
-        (tensor as object) instanceof Tensor ? tensor : new Tensor(tensor.type, tensor.data, tensor.dims),
-      );
+      try {
+        // Again: it may be of another bundle or come from a worker, and buffers are sent away, or shrink.
+        checked.set(name, new Tensor(tensor.type, tensor.data, tensor.dims));
+      } catch (error) {
+        throw new InputError(name, (error as Error).message);
+      }
     }
-    this.prepared.checkInputs(this.graph, types);
+    this.prepared.checkInputs(this.graph, checked);
+    return Object.fromEntries(checked);
   }
 
   private build(types: Map<string, TensorType>, known: Map<string, Tensor>, key: string | undefined): Draft {

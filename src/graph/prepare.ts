@@ -4,7 +4,7 @@
  */
 import { COMMON } from '../ops/common.ts';
 import type { OpTable } from '../ops/types.ts';
-import type { Graph } from './ir.ts';
+import { branchesOf, type Graph } from './ir.ts';
 
 export { chooseFew } from '../kernel/few.ts';
 export { chooseFormat } from '../kernel/select.ts';
@@ -19,9 +19,8 @@ export type Prepare = typeof import('./prepare.ts') & { readonly ops: OpTable };
 /** Whether a table holds every operator of a graph, its branches included. */
 const covers = (ops: OpTable, { nodes }: Graph): boolean =>
   nodes.every(
-    ({ op, attrs }) =>
-      (op === 'If' || Object.hasOwn(ops, op)) &&
-      Object.values(attrs).every((attr) => typeof attr !== 'object' || !('nodes' in attr) || covers(ops, attr)),
+    (node) =>
+      (node.op === 'If' || Object.hasOwn(ops, node.op)) && branchesOf(node).every((branch) => covers(ops, branch)),
   );
 
 /** Every operator a graph needs, if it is known at all. */

@@ -67,7 +67,7 @@ export function quantizeWeights(weights: Float32Array, rows: number, cols: numbe
 
 /** @throws ArgumentRangeError naming the field */
 export function validateAffine(name: string, a: Affine): void {
-  if (!(Number.isFinite(Math.fround(a.scale)) && Math.fround(a.scale) > 0)) {
+  if (typeof a.scale !== 'number' || !(Number.isFinite(Math.fround(a.scale)) && Math.fround(a.scale) > 0)) {
     throw new ArgumentRangeError(`${name}.scale`, 'a finite, positive float32', a.scale);
   }
   const range = RANGE[a.type];

@@ -44,9 +44,11 @@ export async function startWorker(script: URL, data: WorkerStart, on: WorkerEven
 
 /** Reads a model by path or URL. @throws AssetError where that fails; what `signal` was aborted with */
 export async function readSource(source: string | URL, signal?: AbortSignal): Promise<Response | Uint8Array> {
-  const url = typeof source === 'string' && /^(https?|data|blob|file):/i.test(source) ? new URL(source) : source;
-  if (url instanceof URL && url.protocol !== 'file:') return fetchSource(url, signal);
-  return readFile(url, signal).catch((cause) => failed('read', source, cause, signal));
+  const scheme = String(source)
+    .match(/^(https?|data|blob|file):/i)?.[1]
+    .toLowerCase();
+  if (scheme && scheme !== 'file') return fetchSource(source, signal);
+  return readFile(scheme ? new URL(source) : source, signal).catch((cause) => failed('read', source, cause, signal));
 }
 
 async function readFile(path: string | URL, signal?: AbortSignal): Promise<Uint8Array> {

@@ -81,7 +81,7 @@ export class Int8Operator extends Operator {
     for (const [name, limit] of Object.entries({ min, max }))
       if (typeof limit !== 'number' || Number.isNaN(limit)) throw new ArgumentRangeError(name, 'a number', limit);
     if (min > max) throw new ArgumentRangeError('min', `at most max = ${max}`, min);
-    const links = readLayers(layers).map((layer, i, all) => packLayer(host, layer, all[i + 1], columns, i === 0));
+    const links = readLayers(layers).map((layer, i, all) => packLayer(host, layer, all[i + 1], columns, i));
     const [first, last] = [links[0].packed, links[links.length - 1].packed];
     this.rows = last.rows;
     this.cols = first.cols;
@@ -144,7 +144,7 @@ export class Int8Operator extends Operator {
 
   /**
    * @param x in the operator's layout. With a static input infinities are its extremes and NaN is 0; else a column with either is NaN
-   *   after one layer, and after more what the least integers of the next one's input give
+   *   after one layer; between layers it counts as the least integers
    * @param out takes the result; must not share memory with x. Left out, a new array
    * @throws ArgumentTypeError, ArgumentRangeError for wrong arrays; DisposedError
    */
@@ -213,27 +213,22 @@ function affine(q: unknown, name: string): Affine {
   if (type !== 'int8' && type !== 'uint8') throw new ArgumentRangeError(`${name}.type`, 'int8 or uint8', type);
   const checked: Affine = { type: type === 'int8' ? 's8' : 'u8', scale, zeroPoint };
   validateAffine(name, checked);
-  return checked;
+  // What the kernels count in.
+  return { ...checked, scale: Math.fround(scale) };
 }
 
-function packLayer(
-  host: OperatorHost,
-  layer: Checked,
-  next: Checked | undefined,
-  columns: number,
-  first: boolean,
-): Link {
+function packLayer(host: OperatorHost, layer: Checked, next: Checked | undefined, columns: number, i: number): Link {
   const { w, bias, input, activation } = layer;
   const { rows, cols } = w;
   const weights = integersOf(w);
-  checkSums(weights.weights, rows, cols, isStatic(input) ? 255 : 127);
+  checkSums(weights.weights, rows, cols, isStatic(input) ? 255 : 127, `layers[${i}].w`);
   const { format, formats } = chooseInt8(host.info.isa, 'i16', weights.weights, rows, cols, columns, false);
   // Panels come from the layer before as rows; the dense kernel reads pairs of them interleaved.
   const sparse = formats.csr! < formats.group4! ? 'csr' : 'group4';
   const after = next?.input as Affine | undefined;
   const output = activation?.input ?? after;
   const packed = packInt8(weights, rows, cols, {
-    ...{ format: first && format === 'dense' ? 'dense' : sparse, activations: 'i16', input, bias },
+    ...{ format: i === 0 && format === 'dense' ? 'dense' : sparse, activations: 'i16', input, bias },
     ...(output && { output }),
   });
   return { packed, table: activation && after && int8Table(activation.f, activation.input, after, 'panels') };

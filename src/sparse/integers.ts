@@ -56,12 +56,12 @@ export function integersOf(w: SparseMatrix): Int8Weights {
  * @param largest magnitude of an activation
  * @throws ArgumentRangeError where a row's sum might not fit
  */
-export function checkSums(weights: Int8Array, rows: number, cols: number, largest = 127): void {
+export function checkSums(weights: Int8Array, rows: number, cols: number, largest = 127, name = 'w'): void {
   const most = Math.floor((2 ** 31 - 1) / largest);
   for (let r = 0; r < rows && cols * 127 > most; r++) {
     let size = 0;
     for (let k = r * cols; k < (r + 1) * cols; k++) size += Math.abs(weights[k]);
-    if (size > most) throw new ArgumentRangeError('w', `magnitudes of ${most} together in row ${r} at most`, size);
+    if (size > most) throw new ArgumentRangeError(name, `magnitudes of ${most} together in row ${r} at most`, size);
   }
 }
 

@@ -74,7 +74,6 @@ export class SparseMatrix {
   static fromDense(data: ArrayLike<number>, rows: number, cols: number, options: SparseOptions = {}): SparseMatrix {
     checkOptions(options);
     const { format = 'csr', block = [4, 1], group = 4, k, n = 2, m = 4, dtype = 'float32' } = options;
-    checkMeant(options, format);
     checkSize(rows, cols);
     checkType(dtype);
     if (!Array.isArray(data) && !ArrayBuffer.isView(data))
@@ -92,6 +91,7 @@ export class SparseMatrix {
     };
     if (typeof format !== 'string' || !Object.hasOwn(make, format))
       throw new ArgumentRangeError('format', `one of ${Object.keys(make).join(', ')}`, format);
+    checkMeant(options, format);
     const pattern = make[format]();
     return new SparseMatrix(pattern, gather(pattern, w, dtype));
   }
@@ -193,8 +193,8 @@ export class SparseMatrix {
    */
   toStoredCSR(): StoredCsr {
     const { type: dtype, data, scales } = this.#values;
-    const half = dtype === 'float16';
-    const csr = toCsr<StoredCsr['values']>(this.#pattern, data, (v) => (half ? (v & 0x7fff) === 0 : v === 0));
+    // -0, and half -0, which has a bit, are numbers that were stored.
+    const csr = toCsr<StoredCsr['values']>(this.#pattern, data, (v) => Object.is(v, 0));
     return { ...csr, dtype, ...(scales && { scales: scales.slice() }) };
   }
 }
