@@ -60,7 +60,7 @@ async function ownModule(file: string, load: () => Promise<WasmSource>): Promise
   } catch (cause) {
     if (cause instanceof UnsupportedError) throw cause;
     const why = cause instanceof AssetError ? cause.message : `cannot read ${file}: ${cause}`;
-    const help = /\/\.vite\//.test(why)
+    const help = /\/\.vite/.test(why)
       ? "Vite moved this script: put optimizeDeps: { exclude: ['sparsimd'] } into its configuration"
       : `a bundler that leaves it behind (esbuild, Rollup) needs sparsimd/inline, or { wasm: a URL of ${file} }`;
     throw new AssetError(`${why} (${help})`, { cause });

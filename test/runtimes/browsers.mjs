@@ -4,7 +4,7 @@ import { extname, join, normalize } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { build } from 'esbuild';
 import puppeteer from 'puppeteer-core';
-import { BUNDLERS } from './bundlers.mjs';
+import { BUNDLERS, SERVERS } from './bundlers.mjs';
 
 const TIMEOUT = 120_000;
 const TYPES = { '.js': 'text/javascript', '.wasm': 'application/wasm', '.html': 'text/html' };
@@ -137,6 +137,18 @@ export const PAGES = [
         const path = await bundle(app.folder);
         await check('page', `${origin}${path}`);
         await check('isolated page', `${origin}${path}?isolated`);
+      }),
+  })),
+  ...Object.entries(SERVERS).map(([name, start]) => ({
+    name: `Chromium, ${name}`,
+    run: (app) =>
+      inBrowser(app, BROWSERS[0].launch, async (_, check) => {
+        const { url, close } = await start(app.folder);
+        try {
+          await check('isolated page', `${url}?isolated`);
+        } finally {
+          await close();
+        }
       }),
   })),
 ];

@@ -1,6 +1,6 @@
 /**
  * Runs smoke.js on every runtime: Node 20 to 26 (and 24 on an emulated ARM64), Deno, Bun, workerd, Chromium and Firefox,
- * and in Chromium as Vite and webpack bundle it.
+ * in Chromium as Vite and webpack bundle it, and from Vite's development servers.
  *
  *   npm run build
  *   npm ci --ignore-scripts --prefix test/runtimes
@@ -34,7 +34,7 @@ try {
     const seconds = ((performance.now() - start) / 1000).toFixed(1);
     const isa = results.find((r) => r.ok && /instruction set/.test(r.name))?.detail ?? '';
     console.log(
-      `${name.padEnd(20)} ${results.length - bad.length}/${results.length}  ${seconds.padStart(5)} s  ${isa}`,
+      `${name.padEnd(29)} ${results.length - bad.length}/${results.length}  ${seconds.padStart(5)} s  ${isa}`,
     );
     for (const r of bad) console.log(`    FAILED ${r.name}\n        ${r.detail.replaceAll('\n', '\n        ')}`);
   }

@@ -225,6 +225,34 @@ export async function smoke(sparsimd, env) {
       engine.dispose();
       return details.join('; ');
     },
+    async 'a chain of int8 layers, exactly'() {
+      const columns = 30;
+      const { w, x, rows, cols } = integers(columns, -127);
+      const back = Float32Array.from({ length: 8 * rows }, (_, i) => (i % rows === 0 ? 127 : ((i * 29) % 255) - 127));
+      // Sums in steps of 4096, limited to 8 bits; of those the positive part.
+      const step = 4096;
+      const middle = multiply(w, x, rows, cols, columns).map((v) => {
+        const even = 2 * Math.round(v / step / 2);
+        const whole = Math.abs(v / step - Math.trunc(v / step)) === 0.5 ? even : Math.round(v / step);
+        return Math.max(0, Math.min(127, whole));
+      });
+      const want = multiply(back, middle, 8, rows, columns).map((v) => v * step);
+      const make = (data, r, c) => sparsimd.SparseMatrix.fromDense(data, r, c, { dtype: 'int8' });
+      const q = (scale) => ({ type: 'int8', scale, zeroPoint: 0 });
+      const layers = [
+        { w: make(w, rows, cols), input: q(1), activation: { f: (v) => Math.max(0, v), input: q(step) } },
+        { w: make(back, 8, rows), input: q(step) },
+      ];
+      const kernels = new Set();
+      for (const isa of env.relaxed ? ['simd128', 'relaxed'] : ['simd128']) {
+        const engine = await Engine.create({ isa });
+        const op = await engine.prepareInt8(layers, { columns });
+        equal(op.run(x).join(), want.join(), `Y, ${isa}`);
+        for (const kernel of op.kernels) kernels.add(kernel);
+        engine.dispose();
+      }
+      return [...kernels].join(', ');
+    },
     async 'int8 products, many columns and one, exactly'() {
       const kernels = new Set();
       for (const isa of env.relaxed ? ['simd128', 'relaxed'] : ['simd128']) {
