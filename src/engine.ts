@@ -252,7 +252,7 @@ export class Engine {
    * @throws ArgumentTypeError, ArgumentRangeError that name the layer; OutOfMemoryError, after which the engine is usable
    */
   async prepareInt8(layers: readonly Int8Layer[], options: Int8Options): Promise<Int8Operator> {
-    const own = Array.isArray(layers) ? layers.map((l) => this.keptAll(undefined as never, l)[1]) : layers;
+    const own = Array.isArray(layers) ? layers.map((layer) => this.keptBias(layer)) : layers;
     return new (await this.operators()).Int8Operator(this, own, options);
   }
 
@@ -273,7 +273,11 @@ export class Engine {
   /** Views of the memory are copied before anything waits: by the time that a product runs the memory may have grown. */
   private keptAll<T extends { bias?: Float32Array }>(w: Operand, options: T): [Operand, T] {
     if (typeof w === 'object' && w !== null && 'data' in w) w = { ...w, data: kept(this.arena, w.data) };
-    return [w, options?.bias ? { ...options, bias: kept(this.arena, options.bias) } : options];
+    return [w, this.keptBias(options)];
+  }
+
+  private keptBias<T extends { bias?: Float32Array }>(options: T): T {
+    return options?.bias ? { ...options, bias: kept(this.arena, options.bias) } : options;
   }
 
   /** As a model's run() does, products wait for a worker that is being replaced. */

@@ -91,12 +91,7 @@ export class Model {
     checkOptions(options);
     const { signal, onProgress, sparsity = 'auto' } = options;
     if (sparsity !== 'auto' && sparsity !== 'off') throw new ArgumentTypeError('sparsity', "'auto' or 'off'", sparsity);
-    if (options.engine !== undefined && typeof options.engine?.check !== 'function')
-      throw new ArgumentTypeError('engine', 'an Engine', options.engine);
-    for (const key of ['isa', 'deterministic', 'threads', 'wasm', 'maxBytes'] as const) {
-      if (options.engine && options[key] !== undefined)
-        throw new ArgumentRangeError(key, 'to be an option of the engine that is handed in', options[key]);
-    }
+    if (options.engine !== undefined) checkEngine(options);
     signal?.throwIfAborted();
     const made = options.engine ? undefined : Engine.create(options);
     // A failed engine must not leave the other promise unhandled, and bytes come before the reader is needed.
@@ -284,6 +279,15 @@ function copyGraph(g: Graph, around: ReadonlyMap<string, string> = new Map(), pr
   };
 }
 
+/** @throws ArgumentTypeError unless it is an engine; ArgumentRangeError for options that it was to be made with */
+function checkEngine(options: ModelOptions): void {
+  if (typeof options.engine?.check !== 'function') throw new ArgumentTypeError('engine', 'an Engine', options.engine);
+  for (const key of ['isa', 'deterministic', 'threads', 'wasm', 'maxBytes'] as const) {
+    if (options[key] !== undefined)
+      throw new ArgumentRangeError(key, 'to be an option of the engine that is handed in', options[key]);
+  }
+}
+
 /** What a promise gives, unless the signal is aborted first. */
 function abortable<T>(promise: Promise<T>, signal?: AbortSignal): Promise<T> {
   if (!signal) return promise;
@@ -331,7 +335,8 @@ async function readBytes(
   const total = Number(source.headers.get('content-length') ?? 0);
   const reader = source.body?.getReader();
   if (!reader) return { bytes: new Uint8Array(await source.arrayBuffer()), name };
-  signal?.addEventListener('abort', () => reader.cancel(signal.reason).catch(() => {}), { once: true });
+  const stop = () => void reader.cancel(signal?.reason).catch(() => {});
+  signal?.addEventListener('abort', stop, { once: true });
   const parts: Uint8Array[] = [];
   let loaded = 0;
   for (;;) {
@@ -342,6 +347,7 @@ async function readBytes(
     loaded += value.length;
     onProgress?.({ phase: 'fetch', loaded, total });
   }
+  signal?.removeEventListener('abort', stop);
   const bytes = new Uint8Array(loaded);
   let at = 0;
   for (const part of parts) {

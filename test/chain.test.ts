@@ -9,32 +9,16 @@ import {
   SparseMatrix,
 } from '../src/index.ts';
 import { referenceInt8, referenceQuantized, referenceRange, referenceSums } from '../src/reference/int8.ts';
-import { ISAS, randf, rng } from './support/kernels.ts';
+import { integers, matrix, transposed } from './support/integers.ts';
+import { ISAS, randf } from './support/kernels.ts';
 
 const LIMITS = { int8: [-128, 127], uint8: [0, 255] } as const;
 
 function weights(rows: number, cols: number, density: number, group: number, seed: number) {
-  const next = rng(seed);
-  const q = new Int8Array(rows * cols);
-  for (let g = 0; g < rows; g += group) {
-    for (let k = 0; k < cols; k++) {
-      if ((next() + 1) / 2 >= density) continue;
-      for (let r = g; r < Math.min(rows, g + group); r++) q[r * cols + k] = Math.round(next() * 127);
-    }
-  }
+  const q = integers(rows, cols, density, group, seed);
   const scales = randf(rows, seed + 1).map((v) => (Math.abs(v) + 0.1) / 500);
-  const indices = [...q.keys()].filter((i) => q[i]);
-  const rowPointers = new Uint32Array(rows + 1);
-  for (const i of indices) rowPointers[Math.floor(i / cols) + 1]++;
-  for (let r = 0; r < rows; r++) rowPointers[r + 1] += rowPointers[r];
-  const columnIndices = indices.map((i) => i % cols);
-  const values = Int8Array.from(indices, (i) => q[i]);
-  const w = SparseMatrix.fromCSR({ rows, cols, rowPointers, columnIndices, values }, { dtype: 'int8', scales });
-  return { q, scales, w };
+  return { q, scales, w: matrix(q, scales, rows, cols) };
 }
-
-const transposed = (x: Float32Array, a: number, b: number) =>
-  Float32Array.from({ length: a * b }, (_, i) => x[(i % a) * b + Math.floor(i / a)]);
 
 type Made = ReturnType<typeof weights>;
 

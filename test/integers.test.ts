@@ -7,36 +7,9 @@ import { Model } from '../src/model.ts';
 import { packSpmvInt8, WINDOWS } from '../src/pack/spmv-int8.ts';
 import { referenceSpmm } from '../src/reference/dense.ts';
 import { referenceInt8, referenceQuantized, referenceRange, referenceSums } from '../src/reference/int8.ts';
+import { integers, matrix, transposed } from './support/integers.ts';
 import { ISAS, randf, rng } from './support/kernels.ts';
 import { expectClose, tolerance } from './support/spmm.ts';
-
-/** Integers whose zeros groups of rows share. */
-function integers(rows: number, cols: number, density: number, group: number, seed = 1): Int8Array {
-  const next = rng(seed);
-  const out = new Int8Array(rows * cols);
-  for (let g = 0; g < rows; g += group) {
-    for (let k = 0; k < cols; k++) {
-      if ((next() + 1) / 2 >= density) continue;
-      for (let r = g; r < Math.min(rows, g + group); r++) out[r * cols + k] = Math.round(next() * 127) || 1;
-    }
-  }
-  return out;
-}
-
-function matrix(weights: Int8Array, scales: Float32Array, rows: number, cols: number): SparseMatrix {
-  const pointers = [0];
-  const columnIndices: number[] = [];
-  for (let r = 0; r < rows; r++) {
-    for (let k = 0; k < cols; k++) if (weights[r * cols + k]) columnIndices.push(k);
-    pointers.push(columnIndices.length);
-  }
-  const values = weights.filter((v) => v !== 0);
-  return SparseMatrix.fromCSR({ rows, cols, rowPointers: pointers, columnIndices, values }, { dtype: 'int8', scales });
-}
-
-/** [a][b] -> [b][a] */
-const transposed = (data: Float32Array, a: number, b: number): Float32Array =>
-  Float32Array.from({ length: data.length }, (_, i) => data[(i % a) * b + Math.floor(i / a)]);
 
 const KINDS = {
   int8: { steps: 127, zero: 0, limits: [-127, 127] },

@@ -1,5 +1,5 @@
 import Progress from 'cli-progress';
-import { feedsOf, load, megabytes, type Options, table } from './common.ts';
+import { feedsOf, load, megabytes, type Options, table, threadsOf } from './common.ts';
 
 const median = (list: readonly number[]): number => [...list].sort((a, b) => a - b)[list.length >> 1];
 
@@ -69,7 +69,7 @@ export async function bench(file: string, options: Options): Promise<void> {
     ),
   );
   console.log(
-    `${result.engine.isa} (${result.engine.why}), ${result.engine.threads === 1 ? 'one thread' : `${result.engine.threads} threads`}, medians of ${options.runs} interleaved runs`,
+    `${result.engine.isa} (${result.engine.why}), ${threadsOf(result.engine)}, medians of ${options.runs} interleaved runs`,
   );
   console.log(
     `dense ${result.denseMs.toFixed(2)} ms, sparse ${result.sparseMs.toFixed(2)} ms: ${result.speedup.toFixed(2)}x; largest relative difference ${worst.toExponential(1)}`,

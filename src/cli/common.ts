@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import Table from 'cli-table3';
-import { AssetError, type DType, type Feeds, type Isa, Model, Tensor } from '../index.ts';
+import { AssetError, type DType, type EngineInfo, type Feeds, type Isa, Model, Tensor } from '../index.ts';
 import { readNpy } from '../npy/index.ts';
 
 export interface Options {
@@ -66,7 +66,7 @@ export async function feedsOf(model: Model, options: Options): Promise<Feeds> {
     const shape = text?.split(',').map(Number);
     if (shape) {
       const size = shape.reduce((a, b) => a * b, 1);
-      if (!Number.isSafeInteger(size) || size < 0)
+      if (!Number.isSafeInteger(size))
         throw new UsageError(`--dims ${name} expected integers, got ${shapes.get(name)}`);
       const zeros = Tensor.zeros(type, shape);
       if (type === 'float32')
@@ -94,6 +94,8 @@ async function readTensor(file: string, type: DType, dims: readonly number[]): P
     throw new UsageError(`${file}: expected raw little-endian f32 for a float32 input`);
   return new Tensor('float32', new Float32Array(buffer), dims);
 }
+
+export const threadsOf = ({ threads }: EngineInfo): string => (threads === 1 ? 'one thread' : `${threads} threads`);
 
 export const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(2)} MB`;
 

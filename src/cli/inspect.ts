@@ -1,4 +1,4 @@
-import { feedsOf, load, megabytes, type Options, table } from './common.ts';
+import { feedsOf, load, megabytes, type Options, table, threadsOf } from './common.ts';
 
 /** Layers, shapes, sparsity, the format chosen and what it is predicted to gain, file and packed size. */
 export async function inspect(file: string, options: Options): Promise<void> {
@@ -26,9 +26,7 @@ export async function inspect(file: string, options: Options): Promise<void> {
   const io = (list: typeof model.inputs) =>
     list.map((v) => `${v.name} ${v.type}[${v.dims?.map((d) => d ?? '?').join(',') ?? '…'}]`).join('  ');
   console.log(`${file}: ${steps.length} steps; in ${io(model.inputs)}; out ${io(model.outputs)}`);
-  console.log(
-    `engine: ${engine.info.isa} (${engine.info.why}), ${engine.info.threads === 1 ? 'one thread' : `${engine.info.threads} threads`}`,
-  );
+  console.log(`engine: ${engine.info.isa} (${engine.info.why}), ${threadsOf(engine.info)}`);
   console.log(
     table(
       ['layer', 'op', 'output', 'kernel', 'format', 'zeros', 'MFLOP', 'predicted gain', 'why'],

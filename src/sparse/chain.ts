@@ -5,10 +5,11 @@ import { int8PanelStride, int8ProductCalls, int8QuantizeCalls, int8Scratch, int8
 import { chooseInt8 } from '../kernel/select-int8.ts';
 import { type PackedInt8, packInt8 } from '../pack/int8.ts';
 import { type Affine, type Dynamic, isStatic, validateAffine } from '../pack/quantize.ts';
-import { checkApart, checkArray } from './arguments.ts';
-import { checkSums, integersOf } from './integers.ts';
+import { checkArray } from './arguments.ts';
+import { checkSums, integersOf, plainPlaces } from './integers.ts';
 import { partsOf, type SparseMatrix } from './matrix.ts';
-import { Operator, type OperatorHost } from './operator.ts';
+import { type OperatorHost, ProductOperator } from './operator.ts';
+import { checkShape, type Limits } from './products.ts';
 
 /** real = scale * (integer - zeroPoint), as in ONNX: integers from -128 to 127, or from 0 to 255. */
 export interface Quantization {
@@ -53,9 +54,10 @@ interface Link {
 
 /**
  * Several int8 layers as one operator, f32 in and out. Sums are exact: results are the same on every machine, instruction set and
- * number of threads.
+ * number of threads. With a static input infinities are its extremes and NaN is 0; else a column with either is NaN after one layer,
+ * and between layers counts as the least integers.
  */
-export class Int8Operator extends Operator {
+export class Int8Operator extends ProductOperator {
   static override readonly name: string = 'Int8Operator';
   /** Outputs of the last layer, and inputs of the first. */
   readonly rows: number;
@@ -66,21 +68,16 @@ export class Int8Operator extends Operator {
   readonly kernels: readonly string[];
   /** Bytes of packed weights. */
   readonly weightBytes: number;
-  private readonly x: number;
-  private readonly y: number;
-  private readonly work: () => void;
+  protected readonly x: number;
+  protected readonly y: number;
+  protected readonly work: () => void;
 
   /** @internal Made by Engine.prepareInt8. */
   constructor(host: OperatorHost, layers: readonly Int8Layer[], options: Int8Options) {
     super(host);
     checkOptions(options);
     const { columns, layout = 'features', min = -Infinity, max = Infinity } = options;
-    if (!Number.isInteger(columns) || columns < 0) throw new ArgumentRangeError('columns', 'an integer >= 0', columns);
-    if (layout !== 'features' && layout !== 'tokens')
-      throw new ArgumentRangeError('layout', 'features or tokens', layout);
-    for (const [name, limit] of Object.entries({ min, max }))
-      if (typeof limit !== 'number' || Number.isNaN(limit)) throw new ArgumentRangeError(name, 'a number', limit);
-    if (min > max) throw new ArgumentRangeError('min', `at most max = ${max}`, min);
+    checkShape(columns, layout, min, max);
     const links = readLayers(layers).map((layer, i, all) => packLayer(host, layer, all[i + 1], columns, i));
     const [first, last] = [links[0].packed, links[links.length - 1].packed];
     this.rows = last.rows;
@@ -100,17 +97,13 @@ export class Int8Operator extends Operator {
   }
 
   /** Quantise, then layer after layer from the panels of one to those of the next. */
-  private calls(links: readonly Link[], limits: { min: number; max: number }): KernelCall[] {
-    const { memory, columns, x, y } = this;
+  private calls(links: readonly Link[], limits: Limits): KernelCall[] {
+    const { memory, rows, cols, columns, layout, x, y } = this;
     const need = links.map((l) => int8Scratch(l.packed, columns));
     const panels = need.map((n) => memory.alloc(n.panels));
     const lanes = memory.alloc(need[0].lanes);
     const sums = memory.alloc(Math.max(...need.map((n) => n.sums)));
-    const tokens = this.layout === 'tokens';
-    const from = tokens ? { x, xTokenStride: 4 * this.cols } : { x, xChannelStride: 4 * columns, xPanelStride: 64 };
-    const into = tokens
-      ? { into: 'tokens' as const, y, yTokenStride: 4 * this.rows, ...limits }
-      : { into: 'f32' as const, y, yChannelStride: 4 * columns, yPanelStride: 64, ...limits };
+    const { from, into } = plainPlaces({ rows, cols, columns, layout, x, y }, limits);
     return links.flatMap(({ packed, table }, i) => {
       const at = memory.put(packed);
       const io = { columns, panels: panels[i], lanes, sums };
@@ -124,42 +117,6 @@ export class Int8Operator extends Operator {
         ...int8ProductCalls(packed, at, { ...io, ...(i === links.length - 1 ? into : next) }),
       ];
     });
-  }
-
-  /** Where run() puts X. A view of the engine's memory: valid until that grows, which any allocation may do. */
-  get input(): Float32Array {
-    return this.view(this.x, this.cols * this.columns);
-  }
-
-  /** What the last run made. A view of the engine's memory: valid until that grows, which any allocation may do. */
-  get output(): Float32Array {
-    return this.view(this.y, this.rows * this.columns);
-  }
-
-  /** Runs the layers on what `input` holds; the result is in `output`. Nothing is copied. */
-  execute(): void {
-    this.check();
-    this.host.guard(this.work);
-  }
-
-  /**
-   * @param x in the operator's layout. With a static input infinities are its extremes and NaN is 0; else a column with either is NaN
-   *   after one layer; between layers it counts as the least integers
-   * @param out takes the result; must not share memory with x. Left out, a new array
-   * @throws ArgumentTypeError, ArgumentRangeError for wrong arrays; DisposedError
-   */
-  run(x: Float32Array, out?: Float32Array): Float32Array {
-    this.check();
-    checkArray('x', x, this.cols * this.columns);
-    if (out !== undefined) {
-      checkArray('out', out, this.rows * this.columns);
-      checkApart(x, out);
-    }
-    this.input.set(x);
-    this.execute();
-    if (!out) return this.output.slice();
-    out.set(this.output);
-    return out;
   }
 }
 

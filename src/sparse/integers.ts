@@ -13,6 +13,7 @@ import { packSpmvInt8 } from '../pack/spmv-int8.ts';
 import { allocate } from './check.ts';
 import { partsOf, type SparseMatrix } from './matrix.ts';
 import type { Blocks } from './operator.ts';
+import type { Limits } from './products.ts';
 
 /** What runs, and of how much. */
 export interface Product {
@@ -31,11 +32,9 @@ export interface IntegerPlaces {
   readonly memory: Blocks;
 }
 
-interface Options {
+interface Options extends Limits {
   readonly activations: 'int8' | 'uint7';
   readonly bias: Float32Array | undefined;
-  readonly min: number;
-  readonly max: number;
 }
 
 /** The least normal float32. */
@@ -65,6 +64,23 @@ export function checkSums(weights: Int8Array, rows: number, cols: number, larges
   }
 }
 
+/** f32 X and Y as int8 kernels read and write them, row-major in either layout. */
+export function plainPlaces(
+  at: Pick<IntegerPlaces, 'columns' | 'layout' | 'x' | 'y'> & { readonly rows: number; readonly cols: number },
+  limits: Limits,
+) {
+  const { columns, x, y } = at;
+  return at.layout === 'tokens'
+    ? {
+        from: { x, xTokenStride: 4 * at.cols },
+        into: { into: 'tokens' as const, y, yTokenStride: 4 * at.rows, ...limits },
+      }
+    : {
+        from: { x, xChannelStride: 4 * columns, xPanelStride: 64 },
+        into: { into: 'f32' as const, y, yChannelStride: 4 * columns, yPanelStride: 64, ...limits },
+      };
+}
+
 /**
  * Y = clamp(W Q + bias), Q being X in integers. Every kernel that may be chosen gives the same bits, so the choice is free: X is
  * quantised to the same integers, sums are exact, and each rounds (sum * (scale of W * scale of X)) + bias step by step.
@@ -89,13 +105,7 @@ export function integerProduct(isa: Isa, w: SparseMatrix, at: IntegerPlaces, opt
   const packed = packInt8(weights, rows, cols, { format, activations: kind, input, bias });
   const need = int8Scratch(packed, columns);
   const scratch = at.memory.alloc(need.panels + need.lanes + need.sums);
-  const io =
-    at.layout === 'features'
-      ? {
-          ...{ x, xChannelStride: 4 * columns, xPanelStride: 64 },
-          ...{ into: 'f32' as const, y, yChannelStride: 4 * columns, yPanelStride: 64 },
-        }
-      : { x, xTokenStride: 4 * cols, into: 'tokens' as const, y, yTokenStride: 4 * rows };
-  const calls = int8Calls(packed, at.memory.put(packed), { ...io, columns, scratch, min, max });
+  const { from, into } = plainPlaces({ ...at, rows, cols }, { min, max });
+  const calls = int8Calls(packed, at.memory.put(packed), { ...from, ...into, columns, scratch });
   return { kernel: packed.kernel, format, weightBytes: packed.bytes, calls };
 }

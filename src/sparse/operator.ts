@@ -4,6 +4,7 @@ import type { KernelCall } from '../kernel/call.ts';
 import type { Calibrated } from '../kernel/cost.ts';
 import type { Kernels } from '../kernel/instance.ts';
 import type { Arena } from '../memory/arena.ts';
+import { checkApart, checkArray } from './arguments.ts';
 
 /** What operators need of an engine. */
 export interface OperatorHost {
@@ -92,5 +93,52 @@ export abstract class Operator {
   protected view(at: number, length: number): Float32Array {
     this.check();
     return this.host.arena.view('float32', at, length);
+  }
+}
+
+/** An operator that maps X of `columns` columns, and `cols` inputs each, to Y of `rows` outputs each. */
+export abstract class ProductOperator extends Operator {
+  abstract readonly rows: number;
+  abstract readonly cols: number;
+  abstract readonly columns: number;
+  abstract readonly layout: 'features' | 'tokens';
+  /** Where X and Y lie. */
+  protected abstract readonly x: number;
+  protected abstract readonly y: number;
+  protected abstract readonly work: () => void;
+
+  /** Where run() puts X. A view of the engine's memory: valid until that grows, which any allocation may do. */
+  get input(): Float32Array {
+    return this.view(this.x, this.cols * this.columns);
+  }
+
+  /** What the last run made. A view of the engine's memory: valid until that grows, which any allocation may do. */
+  get output(): Float32Array {
+    return this.view(this.y, this.rows * this.columns);
+  }
+
+  /** Maps what `input` holds; the result is in `output`. Nothing is copied. */
+  execute(): void {
+    this.check();
+    this.host.guard(this.work);
+  }
+
+  /**
+   * @param x in the operator's layout
+   * @param out takes the result; must not share memory with x. Left out, a new array
+   * @throws ArgumentTypeError, ArgumentRangeError for wrong arrays; DisposedError
+   */
+  run(x: Float32Array, out?: Float32Array): Float32Array {
+    this.check();
+    checkArray('x', x, this.cols * this.columns);
+    if (out !== undefined) {
+      checkArray('out', out, this.rows * this.columns);
+      checkApart(x, out);
+    }
+    this.input.set(x);
+    this.host.guard(this.work);
+    if (!out) return this.output.slice();
+    out.set(this.output);
+    return out;
   }
 }

@@ -1,8 +1,8 @@
 /** Products with sparse matrices for people who bring their own graph. */
 import { ArgumentRangeError, checkOptions } from '../errors.ts';
-import { checkApart, checkArray } from './arguments.ts';
+import { checkArray } from './arguments.ts';
 import { type Operand, readOperand } from './composite.ts';
-import { Operator, type OperatorHost } from './operator.ts';
+import { type OperatorHost, ProductOperator } from './operator.ts';
 import { type Activations, Products, readTask } from './products.ts';
 
 export { AdaptedOperator } from './adapted.ts';
@@ -41,7 +41,7 @@ export interface PrepareOptions extends SpmmOptions {
 }
 
 /** Y = clamp(W X + bias) for one W and one number of columns, with its memory: packed once, run many times. */
-export class SpmmOperator extends Operator {
+export class SpmmOperator extends ProductOperator {
   static override readonly name: string = 'SpmmOperator';
   readonly rows: number;
   readonly cols: number;
@@ -53,9 +53,9 @@ export class SpmmOperator extends Operator {
   /** Bytes of packed weights. */
   readonly weightBytes: number;
   private readonly products: Products;
-  private readonly x: number;
-  private readonly y: number;
-  private readonly work: () => void;
+  protected readonly x: number;
+  protected readonly y: number;
+  protected readonly work: () => void;
 
   /** @internal Made by Engine.prepare. */
   constructor(host: OperatorHost, w: Operand, options: PrepareOptions) {
@@ -80,41 +80,6 @@ export class SpmmOperator extends Operator {
       this.memory.release();
       throw error;
     }
-  }
-
-  /** Where run() puts X. A view of the engine's memory: valid until that grows, which any allocation may do. */
-  get input(): Float32Array {
-    return this.view(this.x, this.cols * this.columns);
-  }
-
-  /** What the last run made. A view of the engine's memory: valid until that grows, which any allocation may do. */
-  get output(): Float32Array {
-    return this.view(this.y, this.rows * this.columns);
-  }
-
-  /** Multiplies what `input` holds; the result is in `output`. Nothing is copied. */
-  execute(): void {
-    this.check();
-    this.host.guard(this.work);
-  }
-
-  /**
-   * @param x in the operator's layout
-   * @param out takes the result; must not share memory with x. Left out, a new array
-   * @throws ArgumentTypeError, ArgumentRangeError for wrong arrays; DisposedError
-   */
-  run(x: Float32Array, out?: Float32Array): Float32Array {
-    this.check();
-    checkArray('x', x, this.cols * this.columns);
-    if (out !== undefined) {
-      checkArray('out', out, this.rows * this.columns);
-      checkApart(x, out);
-    }
-    this.input.set(x);
-    this.host.guard(this.work);
-    if (!out) return this.output.slice();
-    out.set(this.output);
-    return out;
   }
 }
 

@@ -65,8 +65,9 @@ export type Activations = 'float32' | 'int8' | 'uint7';
 export function readTask(w: Operand, options: PrepareOptions): Task {
   w = readOperand(w, 'w');
   const { columns, layout = 'features', min = -Infinity, max = Infinity, activations = 'float32' } = options ?? {};
-  checkProduct(w.rows, columns, layout, options?.bias, min, max);
+  checkShape(columns, layout, min, max);
   const { bias } = options;
+  if (bias !== undefined) checkArray('bias', bias, w.rows);
   checkActivations(activations, w);
   return { w, bias, columns, layout, min, max, activations };
 }
@@ -221,18 +222,11 @@ function checkActivations(activations: string, w: Operand): void {
   }
 }
 
-function checkProduct(
-  rows: number,
-  columns: number,
-  layout: string,
-  bias: Float32Array | undefined,
-  min: number,
-  max: number,
-): void {
+/** @throws ArgumentRangeError for what operators share: columns, layout and limits */
+export function checkShape(columns: number, layout: string, min: number, max: number): void {
   if (!Number.isInteger(columns) || columns < 0) throw new ArgumentRangeError('columns', 'an integer >= 0', columns);
   if (layout !== 'features' && layout !== 'tokens')
     throw new ArgumentRangeError('layout', 'features or tokens', layout);
-  if (bias !== undefined) checkArray('bias', bias, rows);
   for (const [name, limit] of [
     ['min', min],
     ['max', max],
