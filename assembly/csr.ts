@@ -14,7 +14,7 @@
 //   against a loop for the rest.
 // - Lost: quads padded with zeros (short rows pay), rows sorted by length (no fewer mispredictions), 32-lane panels.
 import { madd } from './isa';
-import { N0, N1, N2, N3, N4, N5, N8, get, limitsOf, put } from './tile';
+import { N0, N1, N2, N3, N4, N5, N8, bring, get, limitsOf, put } from './tile';
 
 /** Nonzeros 0 to 3 of a quad: which lane of its weights, which 16 bits of its offsets. */
 // @ts-expect-error: decorator
@@ -183,12 +183,17 @@ function csrTile<V, F>(
 
 // @ts-expect-error: decorator
 @inline function csr<V>(
-  x: usize, xp: usize, y: usize, yp: usize, yc: usize, columns: i32, s: usize, last: usize, min: f32, max: f32, add: i32,
+  x: usize, xp: usize, y: usize, yp: usize, yc: usize, columns: i32, s: usize, last: usize, min: f32, max: f32, how: i32,
 ): void {
   let n = columns;
   const limits = limitsOf(min, max);
+  const add = how & 1, inputs = how >> 1;
   x -= 1; // offsets are one more than they are
   while (n > 0) {
+    if (inputs) {
+      bring(x + 1, inputs);
+      if (offsetof<V>() == 8 && n > 16) bring(x + xp + 1, inputs);
+    }
     const live = ((n - 1) & 3) + 1;
     if (offsetof<V>() == 8 && n > 31 && (n > 36 || n == 32)) {
       csrTile<N8, N1>(x, x + xp, y, y + yp, yc, s, last, min, max, limits, add, 4);
@@ -210,14 +215,14 @@ function csrTile<V, F>(
 }
 
 export function f32_csr_spmm_32x1(
-  x: usize, xp: usize, y: usize, yp: usize, yc: usize, columns: i32, s: usize, last: usize, min: f32, max: f32, add: i32,
+  x: usize, xp: usize, y: usize, yp: usize, yc: usize, columns: i32, s: usize, last: usize, min: f32, max: f32, how: i32,
 ): void {
-  csr<N8>(x, xp, y, yp, yc, columns, s, last, min, max, add);
+  csr<N8>(x, xp, y, yp, yc, columns, s, last, min, max, how);
 }
 export function f32_csr_spmm_16x1(
-  x: usize, xp: usize, y: usize, yp: usize, yc: usize, columns: i32, s: usize, last: usize, min: f32, max: f32, add: i32,
+  x: usize, xp: usize, y: usize, yp: usize, yc: usize, columns: i32, s: usize, last: usize, min: f32, max: f32, how: i32,
 ): void {
-  csr<N4>(x, xp, y, yp, yc, columns, s, last, min, max, add);
+  csr<N4>(x, xp, y, yp, yc, columns, s, last, min, max, how);
 }
 
 // Rows so short that a tile is mostly stores: a row at a time over many panels, its one to four weights in registers. Zen 5,
@@ -311,11 +316,11 @@ function rowsChunk<L>(
 
 /** As f32_csr_spmm_32x1, which does what is left: columns that fill no pair of panels, and blocks of inputs after the first. */
 export function f32_csr_spmm_512x1(
-  x: usize, xp: usize, y: usize, yp: usize, yc: usize, columns: i32, s: usize, last: usize, min: f32, max: f32, add: i32,
+  x: usize, xp: usize, y: usize, yp: usize, yc: usize, columns: i32, s: usize, last: usize, min: f32, max: f32, how: i32,
 ): void {
   // Panels that stay in a first-level cache, as near as may be. Always a part of 512 lanes, where work is cut among threads.
   const most = xp < 2304 ? 512 : xp < 4608 ? 256 : 128;
-  while (columns > 127 && !add) {
+  while (columns > 127 && !(how & 1)) {
     const lanes = columns < most ? columns & ~31 : most;
     const panels = <usize>(lanes >> 4);
     // Offsets are one more than they are.
@@ -325,5 +330,5 @@ export function f32_csr_spmm_512x1(
     y += panels * yp;
     columns -= lanes;
   }
-  csr<N8>(x, xp, y, yp, yc, columns, s, last, min, max, add);
+  csr<N8>(x, xp, y, yp, yc, columns, s, last, min, max, how);
 }

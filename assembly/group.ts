@@ -15,7 +15,7 @@
 // - The order of multiplications and additions is set in scripts/pair-products.mjs, after Binaryen, which would undo it.
 // - Lost: 20 lanes (spill, or no gain), prefetched columns in chunks that keep Y in the second-level cache.
 import { clamp, madd } from './isa';
-import { N0, N1, N2, N3, N4, get, limitsOf, put } from './tile';
+import { N0, N1, N2, N3, N4, bring, get, limitsOf, put } from './tile';
 
 /** One column tile of all groups between `s` and `last`: 4 V lanes by C channels. */
 function groupTile<V, C, F>(
@@ -363,10 +363,11 @@ function groupColumn<C>(
 /** Tiles of 4 V lanes; what is left over takes narrower ones. Two tiles of 8 lanes share a panel of 16. */
 // @ts-expect-error: decorator
 @inline function group<V, C>(
-  x: usize, xp: usize, y: usize, yp: usize, yc: usize, columns: i32, s: usize, last: usize, min: f32, max: f32, add: i32,
+  x: usize, xp: usize, y: usize, yp: usize, yc: usize, columns: i32, s: usize, last: usize, min: f32, max: f32, how: i32,
 ): void {
   const lanes = <i32>(offsetof<V>() * 4);
   const limits = limitsOf(min, max);
+  const add = how & 1, inputs = how >> 1;
   x -= 1; // offsets are one more than they are
   for (let p = 0; p < columns; p += lanes) {
     const panel = <usize>(p >> 4);
@@ -374,6 +375,7 @@ function groupColumn<C>(
     const xa = x + panel * xp + lane;
     const ya = y + panel * yp + lane;
     const n = columns - p;
+    if (inputs && !lane) bring(xa + 1, inputs);
     const live = ((n - 1) & 3) + 1;
     if (n >= lanes) groupTile<V, C, N1>(xa, ya, yc, s, last, min, max, limits, add, 4);
     else if (offsetof<V>() > 2 && n > 12) groupTile<N4, C, N0>(xa, ya, yc, s, last, min, max, limits, add, live);
@@ -385,12 +387,12 @@ function groupColumn<C>(
 }
 
 export function f32_group2_spmm_16x2(
-  x: usize, xp: usize, y: usize, yp: usize, yc: usize, columns: i32, s: usize, last: usize, min: f32, max: f32, add: i32,
+  x: usize, xp: usize, y: usize, yp: usize, yc: usize, columns: i32, s: usize, last: usize, min: f32, max: f32, how: i32,
 ): void {
-  group<N4, N2>(x, xp, y, yp, yc, columns, s, last, min, max, add);
+  group<N4, N2>(x, xp, y, yp, yc, columns, s, last, min, max, how);
 }
 export function f32_group4_spmm_8x4(
-  x: usize, xp: usize, y: usize, yp: usize, yc: usize, columns: i32, s: usize, last: usize, min: f32, max: f32, add: i32,
+  x: usize, xp: usize, y: usize, yp: usize, yc: usize, columns: i32, s: usize, last: usize, min: f32, max: f32, how: i32,
 ): void {
-  group<N2, N4>(x, xp, y, yp, yc, columns, s, last, min, max, add);
+  group<N2, N4>(x, xp, y, yp, yc, columns, s, last, min, max, how);
 }

@@ -7,7 +7,7 @@
 // The separate multiply of simd128 needs one more and spills (35 instead of 44 GFLOP/s, Node 24): the cost model leaves it to relaxed modules.
 import { f32_group2_spmm_16x2 } from './group';
 import { madd } from './isa';
-import { limitsOf } from './tile';
+import { bring, limitsOf } from './tile';
 
 /** 16 lanes at x and 8 at x2, of all groups between `s` and `last`. */
 function tile24(
@@ -271,19 +271,25 @@ function tile24(
 }
 
 export function f32_group2_spmm_24x2(
-  x: usize, xp: usize, y: usize, yp: usize, yc: usize, columns: i32, s: usize, last: usize, min: f32, max: f32, add: i32,
+  x: usize, xp: usize, y: usize, yp: usize, yc: usize, columns: i32, s: usize, last: usize, min: f32, max: f32, how: i32,
 ): void {
   let n = columns;
   const limits = limitsOf(min, max);
+  const add = how & 1, inputs = how >> 1;
   x -= 1; // offsets are one more than they are
   // Three panels are two tiles.
   for (; n > 47; n -= 48) {
+    if (inputs) {
+      bring(x + 1, inputs);
+      bring(x + xp + 1, inputs);
+    }
     tile24(x, x + xp, y, y + yp, yc, s, last, min, max, limits, add);
     x += xp;
     y += yp;
+    if (inputs) bring(x + xp + 1, inputs);
     tile24(x + xp, x + 32, y + yp, y + 32, yc, s, last, min, max, limits, add);
     x += 2 * xp;
     y += 2 * yp;
   }
-  f32_group2_spmm_16x2(x + 1, xp, y, yp, yc, n, s, last, min, max, add);
+  f32_group2_spmm_16x2(x + 1, xp, y, yp, yc, n, s, last, min, max, how);
 }

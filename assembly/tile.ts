@@ -50,3 +50,12 @@ function storeLive(p: usize, v: v128, live: i32): void {
 @inline export function limitsOf(min: f32, max: f32): i32 {
   return max < <f32>Infinity ? 2 : i32(min > <f32>-Infinity);
 }
+
+/**
+ * Reads the first `inputs` rows of a panel in turn, so that sparse rows find in the cache what they pick at random, which no
+ * hardware guesses. The comparison only keeps engines from dropping the loads.
+ */
+export function bring(x: usize, inputs: i32): void {
+  const end = x + (<usize>inputs << 6);
+  while (x < end && load<u32>(x) != 0x7fabcdef) x += 64;
+}

@@ -107,7 +107,7 @@ export function columnCall(call: KernelCall): ColumnCall | undefined {
         return part;
       }),
       product: {
-        ...{ x, y, yPanelStride, yChannelStride, yTail: 64, adds: args[10] !== 0, sums: false },
+        ...{ x, y, yPanelStride, yChannelStride, yTail: 64, adds: (args[10] & 1) !== 0, sums: false },
         ...{ channels, from, to, header },
         size: (view, at) => (dense ? header + view.getUint32(at, true) : view.getUint16(at + 2, true)),
         part(n, first, end) {
