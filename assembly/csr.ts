@@ -14,7 +14,7 @@
 //   against a loop for the rest.
 // - Lost: quads padded with zeros (short rows pay), rows sorted by length (no fewer mispredictions), 32-lane panels.
 import { madd } from './isa';
-import { N0, N1, N2, N3, N4, N5, N8, bring, get, limitsOf, put } from './tile';
+import { N0, N1, N2, N3, N4, N5, N6, N7, N8, bring, get, limitsOf, put } from './tile';
 
 /** Nonzeros 0 to 3 of a quad: which lane of its weights, which 16 bits of its offsets. */
 // @ts-expect-error: decorator
@@ -225,50 +225,104 @@ export function f32_csr_spmm_16x1(
   csr<N4>(x, xp, y, yp, yc, columns, s, last, min, max, how);
 }
 
-// Rows so short that a tile is mostly stores: a row at a time over many panels, its one to four weights in registers. Zen 5,
-// GFLOP/s of 32x1 and of this, Node 20, Node 24 relaxed, 95 % zeros: 64x32x12544 18.2 -> 24.6, 20.3 -> 24.5; 96x16x12544
-// 13.6 -> 18.4, 15.1 -> 19.1. From 2.4 nonzeros a row on, nothing (144x24 at 90 %); at 3.2 a loss. A panel of a row costs 0.6 ns
-// less than in a tile, a nonzero the same. Two panels a round: no faster.
+// Short rows: one at a time over many panels, its weights and offsets in registers, so that only X is loaded and no length is
+// guessed again for each tile. Zen 5, GFLOP/s of 32x1 and of this, Node 20, Node 24 relaxed: 64x32x12544 at 95 % zeros 22.1 -> 33.0,
+// 26.9 -> 34.8, at 90 % 33.5 -> 41.5, 38.2 -> 47.8; 192x32x784 at 90 % 37.6 -> 44.0, 40.9 -> 50.2; 384x64x196 at 95 % 36.1 -> 42.2,
+// 40.6 -> 44.7; 576x96x196 at 95 % 40.6 -> 40.6, 44.7 -> 46.5. Rows of more nonzeros take a tile at a time; where a fifth do, it loses.
+// - A body for each length: 3-6 % faster than one that ends at an offset of 0.
+// - The branches that are never taken are needed here too, and must lead to where the sums are used: else V8 11.3 moves all
+//   multiplications behind the last of them, and spills what it loaded (192x32 35, 64x32 19).
+// - Lost: two panels a round (no faster), a function for each length (5-8 %), chunks of 128 lanes for wide rows (4-6 % at 96 inputs).
 
-/** A row of N nonzeros, offsets q and weights ww, by the panels up to `end`; clamped (L). */
+/** A row of N nonzeros, its quads at s, by the panels up to `end`; clamped (L). */
 // @ts-expect-error: decorator
 @inline function rowPanels<N, L>(
-  x: usize, xp: usize, y: usize, yp: usize, end: usize, bias: v128, q: u64, ww: v128, lo: v128, hi: v128,
+  x: usize, xp: usize, y: usize, yp: usize, end: usize, s: usize, bias: v128, lo: v128, hi: v128,
 ): void {
   const n = offsetof<N>();
-  const w0 = splat<N0>(ww), w1 = splat<N1>(ww), w2 = splat<N2>(ww), w3 = splat<N3>(ww);
-  const k0 = <usize>(<u32>q & 0xffff), k1 = <usize>(<u32>q >> 16), k2 = <usize>(<u32>(q >> 32) & 0xffff), k3 = <usize>(q >> 48);
+  let w0 = bias, w1 = bias, w2 = bias, w3 = bias, w4 = bias, w5 = bias, w6 = bias, w7 = bias;
+  let k0: usize = 0, k1 = k0, k2 = k0, k3 = k0, k4 = k0, k5 = k0, k6 = k0, k7 = k0;
+  if (n > 0) {
+    const ww = v128.load(s, 8);
+    w0 = splat<N0>(ww);
+    w1 = splat<N1>(ww);
+    w2 = splat<N2>(ww);
+    w3 = splat<N3>(ww);
+    k0 = load<u16>(s);
+    k1 = load<u16>(s, 2);
+    k2 = load<u16>(s, 4);
+    k3 = load<u16>(s, 6);
+  }
+  if (n > 4) {
+    const ww = v128.load(s, 32);
+    w4 = splat<N0>(ww);
+    w5 = splat<N1>(ww);
+    w6 = splat<N2>(ww);
+    w7 = splat<N3>(ww);
+    k4 = load<u16>(s, 24);
+    k5 = load<u16>(s, 26);
+    k6 = load<u16>(s, 28);
+    k7 = load<u16>(s, 30);
+  }
   while (y < end) {
     let a0 = bias, a1 = bias, a2 = bias, a3 = bias;
-    let i: usize;
-    if (n > 0) {
-      i = x + k0;
+    do {
+      if (!n) break;
+      let i = x + k0;
       a0 = madd(a0, w0, v128.load(i));
       a1 = madd(a1, w0, v128.load(i, 16));
       a2 = madd(a2, w0, v128.load(i, 32));
       a3 = madd(a3, w0, v128.load(i, 48));
-    }
-    if (n > 1) {
+      if (n < 2) break;
       i = x + k1;
+      if (!i) break;
       a0 = madd(a0, w1, v128.load(i));
       a1 = madd(a1, w1, v128.load(i, 16));
       a2 = madd(a2, w1, v128.load(i, 32));
       a3 = madd(a3, w1, v128.load(i, 48));
-    }
-    if (n > 2) {
+      if (n < 3) break;
       i = x + k2;
+      if (!i) break;
       a0 = madd(a0, w2, v128.load(i));
       a1 = madd(a1, w2, v128.load(i, 16));
       a2 = madd(a2, w2, v128.load(i, 32));
       a3 = madd(a3, w2, v128.load(i, 48));
-    }
-    if (n > 3) {
+      if (n < 4) break;
       i = x + k3;
+      if (!i) break;
       a0 = madd(a0, w3, v128.load(i));
       a1 = madd(a1, w3, v128.load(i, 16));
       a2 = madd(a2, w3, v128.load(i, 32));
       a3 = madd(a3, w3, v128.load(i, 48));
-    }
+      if (n < 5) break;
+      i = x + k4;
+      if (!i) break;
+      a0 = madd(a0, w4, v128.load(i));
+      a1 = madd(a1, w4, v128.load(i, 16));
+      a2 = madd(a2, w4, v128.load(i, 32));
+      a3 = madd(a3, w4, v128.load(i, 48));
+      if (n < 6) break;
+      i = x + k5;
+      if (!i) break;
+      a0 = madd(a0, w5, v128.load(i));
+      a1 = madd(a1, w5, v128.load(i, 16));
+      a2 = madd(a2, w5, v128.load(i, 32));
+      a3 = madd(a3, w5, v128.load(i, 48));
+      if (n < 7) break;
+      i = x + k6;
+      if (!i) break;
+      a0 = madd(a0, w6, v128.load(i));
+      a1 = madd(a1, w6, v128.load(i, 16));
+      a2 = madd(a2, w6, v128.load(i, 32));
+      a3 = madd(a3, w6, v128.load(i, 48));
+      if (n < 8) break;
+      i = x + k7;
+      if (!i) break;
+      a0 = madd(a0, w7, v128.load(i));
+      a1 = madd(a1, w7, v128.load(i, 16));
+      a2 = madd(a2, w7, v128.load(i, 32));
+      a3 = madd(a3, w7, v128.load(i, 48));
+    } while (false);
     if (offsetof<L>()) {
       a0 = f32x4.pmin(f32x4.pmax(a0, lo), hi);
       a1 = f32x4.pmin(f32x4.pmax(a1, lo), hi);
@@ -293,21 +347,26 @@ function rowsChunk<L>(
     const end = y + panels * yp;
     const next = s + <usize>load<u16>(s, 2);
     const bias = v128.load32_splat(s, 4);
-    const first = s + 8, ww = first + 8;
-    if (next == first) rowPanels<N0, L>(x, xp, y, yp, end, bias, 0, bias, lo, hi);
-    else if (next > first + 24) {
+    const first = s + 8;
+    if (next == first) rowPanels<N0, L>(x, xp, y, yp, end, first, bias, lo, hi);
+    else if (next <= first + 48) {
+      const q = load<u64>(next - 24);
+      if (next == first + 24) {
+        if (!(<u32>q >> 16)) rowPanels<N1, L>(x, xp, y, yp, end, first, bias, lo, hi);
+        else if (!(<u32>(q >> 32) & 0xffff)) rowPanels<N2, L>(x, xp, y, yp, end, first, bias, lo, hi);
+        else if (!(q >> 48)) rowPanels<N3, L>(x, xp, y, yp, end, first, bias, lo, hi);
+        else rowPanels<N4, L>(x, xp, y, yp, end, first, bias, lo, hi);
+      } else if (!(<u32>q >> 16)) rowPanels<N5, L>(x, xp, y, yp, end, first, bias, lo, hi);
+      else if (!(<u32>(q >> 32) & 0xffff)) rowPanels<N6, L>(x, xp, y, yp, end, first, bias, lo, hi);
+      else if (!(q >> 48)) rowPanels<N7, L>(x, xp, y, yp, end, first, bias, lo, hi);
+      else rowPanels<N8, L>(x, xp, y, yp, end, first, bias, lo, hi);
+    } else {
       let i = x, o = y;
       while (o < end) {
         csrTile<N8, N1>(i, i + xp, o, o + yp, yc, s, next, min, max, offsetof<L>() ? 2 : 0, 0, 4);
         i += 2 * xp;
         o += 2 * yp;
       }
-    } else {
-      const q = load<u64>(first), w = v128.load(ww);
-      if (!(<u32>q >> 16)) rowPanels<N1, L>(x, xp, y, yp, end, bias, q, w, lo, hi);
-      else if (!(<u32>(q >> 32) & 0xffff)) rowPanels<N2, L>(x, xp, y, yp, end, bias, q, w, lo, hi);
-      else if (!(q >> 48)) rowPanels<N3, L>(x, xp, y, yp, end, bias, q, w, lo, hi);
-      else rowPanels<N4, L>(x, xp, y, yp, end, bias, q, w, lo, hi);
     }
     s = next;
     y += yc;
@@ -315,13 +374,11 @@ function rowsChunk<L>(
 }
 
 /** As f32_csr_spmm_32x1, which does what is left: columns that fill no pair of panels, and blocks of inputs after the first. */
-export function f32_csr_spmm_512x1(
+export function f32_csr_spmm_256x1(
   x: usize, xp: usize, y: usize, yp: usize, yc: usize, columns: i32, s: usize, last: usize, min: f32, max: f32, how: i32,
 ): void {
-  // Panels that stay in a first-level cache, as near as may be. Always a part of 512 lanes, where work is cut among threads.
-  const most = xp < 2304 ? 512 : xp < 4608 ? 256 : 128;
   while (columns > 127 && !(how & 1)) {
-    const lanes = columns < most ? columns & ~31 : most;
+    const lanes = columns < 256 ? columns & ~31 : 256;
     const panels = <usize>(lanes >> 4);
     // Offsets are one more than they are.
     if (limitsOf(min, max)) rowsChunk<N1>(x - 1, xp, y, yp, yc, panels, s, last, min, max);

@@ -12,7 +12,8 @@ export class N3 extends N2 { c: u8; }
 export class N4 extends N3 { d: u8; }
 export class N5 extends N4 { e: u8; }
 export class N6 extends N5 { f: u8; }
-export class N8 extends N6 { g: u8; h: u8; }
+export class N7 extends N6 { g: u8; }
+export class N8 extends N7 { h: u8; }
 
 /** Loads the first `live` (1..4) lanes, without touching memory past them. */
 function loadLive(p: usize, live: i32): v128 {

@@ -90,7 +90,7 @@ describe.each(ISAS)('%s', (isa) => {
         return (keep() + 1) / 2 < (most * 0.75) / cols ? v : 0;
       });
       const packed = packSpmm(w, rows, cols, variant, randf(rows, 4));
-      expect(packed.segments[0].kernel).toBe('f32_csr_spmm_512x1');
+      expect(packed.segments[0].kernel).toBe('f32_csr_spmm_256x1');
       for (const plain of [false, true]) {
         for (const threads of [2, 3]) check(isa, (b) => packedCalls(b, packed, columns, plain), threads);
       }

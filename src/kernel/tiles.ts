@@ -36,5 +36,5 @@ export const SPMM: readonly Variant[] = [
   matrix('spmm', 'dense', '8x6'),
 ];
 
-/** Takes the place of csr 32x1 where rows are very short, see packSpmm. Up to 512 lanes: fewer where a panel is large. */
-export const SHORT_ROWS = matrix('spmm', 'csr', '512x1');
+/** Takes the place of csr 32x1 where rows are short, see packSpmm. */
+export const SHORT_ROWS = matrix('spmm', 'csr', '256x1');

@@ -90,8 +90,12 @@ export const MAX_COLS = Math.floor(0xffffffff / ROW_BYTES);
 /** Kernels for the rows that do not fill a group. */
 const REST: Readonly<Record<number, string>> = { 1: 'f32_csr_spmm_32x1', 2: 'f32_group2_spmm_16x2' };
 
-/** Nonzeros a row up to which the kernel of short rows takes the place of csr 32x1: up to a quarter faster (assembly/csr.ts). */
-const SHORT = 2;
+/**
+ * The kernel of short rows takes the place of csr 32x1 where at most one row in LONG has more nonzeros than SHORT. With 5 % of the
+ * rows longer (576x96x196 at 95 % zeros) it takes 1-3 % less, with 20 % (128x128x3136 at 95 %) 2-5 % more (assembly/csr.ts).
+ */
+const SHORT = 8;
+const LONG = 12;
 
 /** Stored records of each format, which cost models need before packing: `indices` counts records over all groups. */
 export interface SpmmCount {
@@ -283,10 +287,11 @@ export function packSpmm(
   found = 0;
   for (const { row, rows: count, channels: c, all, k0, k1, bytes } of plan) {
     const from = at * 4;
-    const before = found;
+    let long = 0;
     for (let r = row; r < row + count; r += c) {
       const n = counts[group++];
       stored += c * n;
+      if (n > SHORT) long++;
       const head = 4 + 4 * c;
       u32[at++] = all ? n * 4 * c : ((head + listBytes(n, c)) << 16) | (head + listBytes(n & ~3, c));
       for (let j = 0; j < c; j++) f32[at++] = bias ? bias[r + j] : 0;
@@ -309,7 +314,7 @@ export function packSpmm(
       if (format !== 'dense') found += n;
     }
     // Blocks that add to the first gain nothing.
-    const short = variant.name === REST[1] && k0 === 0 && found - before <= SHORT * count;
+    const short = variant.name === REST[1] && k0 === 0 && long * LONG <= count;
     const main = c === variant.channels ? variant.name : REST[c];
     const kernel = short ? SHORT_ROWS.name : main;
     segments.push({ kernel, row, rows: count, channels: c, from, to: from + bytes, input: k0, clamp: k1 === cols });
