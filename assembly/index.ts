@@ -8,6 +8,7 @@ export * from './depthwisekxk';
 export * from './group';
 export * from './group24';
 export * from './int8';
+export * from './int8dense';
 export * from './int8quant';
 export * from './layout';
 export * from './pointwise';

@@ -1,9 +1,7 @@
-// int8 weights by quantised activations, exact in i32: dense, groups of 4 outputs, unstructured. Layout: src/pack/int8.ts.
+// int8 weights by quantised activations, exact in i32: groups of 4 outputs, unstructured. Layout: src/pack/int8.ts.
 //
 // Activations are 16 bits in panels of 8 columns, less their zero point, which then needs no correction. Any two inputs are
-// interleaved in the kernel, so whoever prunes need not keep pairs: two unpacks to eight dot products. Two pairs a round in the
-// dense kernel gain nothing (88 GOP/s, V8 11.3): the two ports of vpmaddwd are busy. Nor does another order of dot products and sums
-// (Zen 5: 116 of the 135 GOP/s that two a cycle would be, V8 11.3 and 13.6).
+// interleaved in the kernel, so whoever prunes need not keep pairs: two unpacks to eight dot products.
 import { MORE, groupEnd, min_i32, outputStep, rowEnd } from './int8store';
 import { N0, N1, N2, N3 } from './tile';
 
@@ -25,8 +23,8 @@ import { N0, N1, N2, N3 } from './tile';
   return i32x4.add(sum, i32x4.dot_i16x8_s(x, w));
 }
 
-/** Eight columns by all groups from s to last. D = N1: every pair of inputs in turn, interleaved in the panel. */
-function groupTile<D>(
+/** Eight columns by all groups from s to last. */
+function groupTile(
   x: usize, y: usize, yc: usize, rows: i32, s: usize, last: usize, kind: i32, live: i32, min: f32, max: f32, zero: i32,
   table: usize, lanes: usize, sums: usize, stage: i32,
 ): void {
@@ -51,82 +49,64 @@ function groupTile<D>(
       d1 = d0 = v128.load32_splat(s, 20);
     }
     s += 72;
-    if (offsetof<D>()) {
-      for (let p = x; s < end; p += 32, s += 16) {
-        const u = v128.load(p), v = v128.load(p, 16);
-        let w = v128.load32_splat(s);
-        a0 = dot(a0, u, w);
-        a1 = dot(a1, v, w);
-        w = v128.load32_splat(s, 4);
-        b0 = dot(b0, u, w);
-        b1 = dot(b1, v, w);
-        w = v128.load32_splat(s, 8);
-        c0 = dot(c0, u, w);
-        c1 = dot(c1, v, w);
-        w = v128.load32_splat(s, 12);
-        d0 = dot(d0, u, w);
-        d1 = dot(d1, v, w);
-      }
-    } else {
-      while (s < quads) {
-        let i = x + <usize>load<u16>(s), j = x + <usize>load<u16>(s, 2);
-        s += 4;
-        let x0 = v128.load(i), x1 = v128.load(j);
-        let u = low(x0, x1), v = high(x0, x1);
-        let w = v128.load32_splat(s);
-        a0 = dot(a0, u, w);
-        a1 = dot(a1, v, w);
-        w = v128.load32_splat(s, 4);
-        b0 = dot(b0, u, w);
-        b1 = dot(b1, v, w);
-        if (!i) break;
-        w = v128.load32_splat(s, 8);
-        c0 = dot(c0, u, w);
-        c1 = dot(c1, v, w);
-        w = v128.load32_splat(s, 12);
-        d0 = dot(d0, u, w);
-        d1 = dot(d1, v, w);
-        s += 16;
-        i = x + <usize>load<u16>(s);
-        j = x + <usize>load<u16>(s, 2);
-        if (!i) break;
-        s += 4;
-        x0 = v128.load(i);
-        x1 = v128.load(j);
-        u = low(x0, x1);
-        v = high(x0, x1);
-        w = v128.load32_splat(s);
-        a0 = dot(a0, u, w);
-        a1 = dot(a1, v, w);
-        w = v128.load32_splat(s, 4);
-        b0 = dot(b0, u, w);
-        b1 = dot(b1, v, w);
-        if (!j) break;
-        w = v128.load32_splat(s, 8);
-        c0 = dot(c0, u, w);
-        c1 = dot(c1, v, w);
-        w = v128.load32_splat(s, 12);
-        d0 = dot(d0, u, w);
-        d1 = dot(d1, v, w);
-        s += 16;
-      }
-      if (s < end) {
-        const x0 = v128.load(x + <usize>load<u16>(s)), x1 = v128.load(x + <usize>load<u16>(s, 2));
-        s += 4;
-        const u = low(x0, x1), v = high(x0, x1);
-        let w = v128.load32_splat(s);
-        a0 = dot(a0, u, w);
-        a1 = dot(a1, v, w);
-        w = v128.load32_splat(s, 4);
-        b0 = dot(b0, u, w);
-        b1 = dot(b1, v, w);
-        w = v128.load32_splat(s, 8);
-        c0 = dot(c0, u, w);
-        c1 = dot(c1, v, w);
-        w = v128.load32_splat(s, 12);
-        d0 = dot(d0, u, w);
-        d1 = dot(d1, v, w);
-      }
+    while (s < quads) {
+      let i = x + <usize>load<u16>(s), j = x + <usize>load<u16>(s, 2);
+      s += 4;
+      let x0 = v128.load(i), x1 = v128.load(j);
+      let u = low(x0, x1), v = high(x0, x1);
+      let w = v128.load32_splat(s);
+      a0 = dot(a0, u, w);
+      a1 = dot(a1, v, w);
+      w = v128.load32_splat(s, 4);
+      b0 = dot(b0, u, w);
+      b1 = dot(b1, v, w);
+      if (!i) break;
+      w = v128.load32_splat(s, 8);
+      c0 = dot(c0, u, w);
+      c1 = dot(c1, v, w);
+      w = v128.load32_splat(s, 12);
+      d0 = dot(d0, u, w);
+      d1 = dot(d1, v, w);
+      s += 16;
+      i = x + <usize>load<u16>(s);
+      j = x + <usize>load<u16>(s, 2);
+      if (!i) break;
+      s += 4;
+      x0 = v128.load(i);
+      x1 = v128.load(j);
+      u = low(x0, x1);
+      v = high(x0, x1);
+      w = v128.load32_splat(s);
+      a0 = dot(a0, u, w);
+      a1 = dot(a1, v, w);
+      w = v128.load32_splat(s, 4);
+      b0 = dot(b0, u, w);
+      b1 = dot(b1, v, w);
+      if (!j) break;
+      w = v128.load32_splat(s, 8);
+      c0 = dot(c0, u, w);
+      c1 = dot(c1, v, w);
+      w = v128.load32_splat(s, 12);
+      d0 = dot(d0, u, w);
+      d1 = dot(d1, v, w);
+      s += 16;
+    }
+    if (s < end) {
+      const x0 = v128.load(x + <usize>load<u16>(s)), x1 = v128.load(x + <usize>load<u16>(s, 2));
+      s += 4;
+      const u = low(x0, x1), v = high(x0, x1);
+      let w = v128.load32_splat(s);
+      a0 = dot(a0, u, w);
+      a1 = dot(a1, v, w);
+      w = v128.load32_splat(s, 4);
+      b0 = dot(b0, u, w);
+      b1 = dot(b1, v, w);
+      w = v128.load32_splat(s, 8);
+      c0 = dot(c0, u, w);
+      c1 = dot(c1, v, w);
+      w = v128.load32_splat(s, 12);
+      d0 = dot(d0, u, w);
+      d1 = dot(d1, v, w);
     }
     s = end;
     groupEnd(a0, a1, b0, b1, c0, c1, d0, d1, head, y, yc, rows, kind, live, min, max, zero, table, lanes, sums, stage);
@@ -239,30 +219,14 @@ function rowTile<V>(
  * All columns. X: quantised panels of 8 columns, xp bytes apart. Column tile t of Y is at y + (t >> 1) yp + (t & 1) yh, its
  * outputs yc bytes apart. Its block of scales and zero points, 64 bytes, is at lanes + t lp, its sums at sums + t sp.
  */
-// @ts-expect-error: decorator
-@inline function groups<D>(
+export function i8_group4_qspmm_8x4(
   x: usize, xp: usize, columns: i32, y: usize, yp: usize, yh: usize, yc: usize, rows: i32, s: usize, last: usize, kind: i32,
   min: f32, max: f32, zero: i32, table: usize, lanes: usize, lp: usize, sums: usize, sp: usize, stage: i32,
 ): void {
   for (let t = 0; columns > 0; columns -= 8, t++, x += xp, lanes += lp, sums += sp) {
     const to = y + <usize>(t >> 1) * yp + (t & 1 ? yh : 0);
-    groupTile<D>(x, to, yc, rows, s, last, kind, min_i32(columns, 8), min, max, zero, table, lanes, sums, stage);
+    groupTile(x, to, yc, rows, s, last, kind, min_i32(columns, 8), min, max, zero, table, lanes, sums, stage);
   }
-}
-
-export function i8_group4_qspmm_8x4(
-  x: usize, xp: usize, columns: i32, y: usize, yp: usize, yh: usize, yc: usize, rows: i32, s: usize, last: usize, kind: i32,
-  min: f32, max: f32, zero: i32, table: usize, lanes: usize, lp: usize, sums: usize, sp: usize, stage: i32,
-): void {
-  groups<N0>(x, xp, columns, y, yp, yh, yc, rows, s, last, kind, min, max, zero, table, lanes, lp, sums, sp, stage);
-}
-
-/** X: pairs of inputs interleaved. */
-export function i8_dense_qspmm_8x4(
-  x: usize, xp: usize, columns: i32, y: usize, yp: usize, yh: usize, yc: usize, rows: i32, s: usize, last: usize, kind: i32,
-  min: f32, max: f32, zero: i32, table: usize, lanes: usize, lp: usize, sums: usize, sp: usize, stage: i32,
-): void {
-  groups<N1>(x, xp, columns, y, yp, yh, yc, rows, s, last, kind, min, max, zero, table, lanes, lp, sums, sp, stage);
 }
 
 export function i8_csr_qspmm_16x1(

@@ -5,8 +5,9 @@
 import { min_i32, nearest } from './int8store';
 import { N0, N1, get } from './tile';
 
-// `layout` of a panel of eight columns: rows of i16, pairs of them interleaved, rows of bytes, quads of them interleaved.
-const ROWS = 0, PAIRS = 1, BYTES = 2;
+// `layout` of a panel of eight columns: rows of i16; of four rows and columns the even rows interleaved, then the odd ones; rows of
+// bytes; four rows of them interleaved.
+const ROWS = 0, EVEN_ODD = 1, BYTES = 2;
 
 /**
  * Four lanes of x / s, rounded. S = N1, a static scale: not a number made 0, limited. A scale found in these very numbers leaves
@@ -213,11 +214,11 @@ function panelsQuantize<S>(
         v128.store(q, c, 32);
         v128.store(q, d, 48);
         q += 64;
-      } else if (layout == PAIRS) {
-        v128.store(q, i16x8.shuffle(a, b, 0, 8, 1, 9, 2, 10, 3, 11));
-        v128.store(q, i16x8.shuffle(a, b, 4, 12, 5, 13, 6, 14, 7, 15), 16);
-        v128.store(q, i16x8.shuffle(c, d, 0, 8, 1, 9, 2, 10, 3, 11), 32);
-        v128.store(q, i16x8.shuffle(c, d, 4, 12, 5, 13, 6, 14, 7, 15), 48);
+      } else if (layout == EVEN_ODD) {
+        v128.store(q, i16x8.shuffle(a, c, 0, 8, 1, 9, 2, 10, 3, 11));
+        v128.store(q, i16x8.shuffle(b, d, 0, 8, 1, 9, 2, 10, 3, 11), 16);
+        v128.store(q, i16x8.shuffle(a, c, 4, 12, 5, 13, 6, 14, 7, 15), 32);
+        v128.store(q, i16x8.shuffle(b, d, 4, 12, 5, 13, 6, 14, 7, 15), 48);
         q += 64;
       } else {
         a = i8x16.narrow_i16x8_u(i16x8.add(a, z), i16x8.add(b, z));
@@ -263,21 +264,19 @@ function few<S>(x: usize, live: i32, s: v128, t: v128, lo: v128, hi: v128): v128
 /** Four inputs of eight tokens to q, as `layout` says. */
 // @ts-expect-error: decorator
 @inline function tokenQuad(a: v128, b: v128, c: v128, d: v128, at: usize, q: usize, layout: i32): void {
-  if (layout < BYTES) {
+  if (layout == EVEN_ODD) {
+    v128.store(q, i16x8.shuffle(a, b, 0, 2, 4, 6, 8, 10, 12, 14));
+    v128.store(q, i16x8.shuffle(a, b, 1, 3, 5, 7, 9, 11, 13, 15), 16);
+    v128.store(q, i16x8.shuffle(c, d, 0, 2, 4, 6, 8, 10, 12, 14), 32);
+    v128.store(q, i16x8.shuffle(c, d, 1, 3, 5, 7, 9, 11, 13, 15), 48);
+  } else if (layout == ROWS) {
     // Pairs of inputs of tokens 0 to 3 and 4 to 7.
     const e = i32x4.shuffle(a, b, 0, 2, 4, 6), f = i32x4.shuffle(c, d, 0, 2, 4, 6);
     const g = i32x4.shuffle(a, b, 1, 3, 5, 7), i = i32x4.shuffle(c, d, 1, 3, 5, 7);
-    if (layout == PAIRS) {
-      v128.store(q, e);
-      v128.store(q, f, 16);
-      v128.store(q, g, 32);
-      v128.store(q, i, 48);
-    } else {
-      v128.store(q, i16x8.shuffle(e, f, 0, 2, 4, 6, 8, 10, 12, 14));
-      v128.store(q, i16x8.shuffle(e, f, 1, 3, 5, 7, 9, 11, 13, 15), 16);
-      v128.store(q, i16x8.shuffle(g, i, 0, 2, 4, 6, 8, 10, 12, 14), 32);
-      v128.store(q, i16x8.shuffle(g, i, 1, 3, 5, 7, 9, 11, 13, 15), 48);
-    }
+    v128.store(q, i16x8.shuffle(e, f, 0, 2, 4, 6, 8, 10, 12, 14));
+    v128.store(q, i16x8.shuffle(e, f, 1, 3, 5, 7, 9, 11, 13, 15), 16);
+    v128.store(q, i16x8.shuffle(g, i, 0, 2, 4, 6, 8, 10, 12, 14), 32);
+    v128.store(q, i16x8.shuffle(g, i, 1, 3, 5, 7, 9, 11, 13, 15), 48);
   } else {
     a = i8x16.narrow_i16x8_u(i16x8.add(a, zeros(at)), i16x8.add(b, zeros(at + 8)));
     c = i8x16.narrow_i16x8_u(i16x8.add(c, zeros(at + 16)), i16x8.add(d, zeros(at + 24)));

@@ -30,6 +30,7 @@ const PARTS: Record<string, string> = {
   col2im: 'conv',
   depthwisekxk: 'depthwise',
   group24: 'group',
+  int8dense: 'int8',
   int8store: 'int8',
   int8quant: 'int8',
   int8relaxed: 'int8',

@@ -41,7 +41,7 @@ const sumsOf = (p: PackedInt8): number => 32 * ceil(p.rows, 4);
 /** Two packed matrices that read the same quantised panels have the same key. */
 export const int8Input = (p: PackedInt8): string => JSON.stringify([p.activations, layoutOf(p), p.cols, p.input]);
 
-/** Rows of i16, pairs of them, rows of bytes, quads of them: see assembly/int8quant.ts. */
+/** Rows of i16, even and odd ones apart, rows of bytes, quads of them: see assembly/int8quant.ts. */
 const layoutOf = (p: PackedInt8): number => 2 * Number(p.activations === 'u7') + Number(p.format === 'dense');
 
 /**

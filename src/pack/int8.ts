@@ -14,12 +14,15 @@
  *     activations   inputs of a long and a short record   weights of a long record
  *     i16 csr       8, 2 (weights i16)                     [8]
  *     i16 group4    4, 2                                   [2 pairs][4][2]
- *     i16 dense     -, 2 (no offsets)                      -
+ *     i16 dense     -, 4 (no offsets)                      -
  *     u7 csr        8, 4                                   [2 quads][4]
  *     u7 group4     8, 4                                   [2 quads][4][4]
  *     u7 dense      8, 4 (offsets of quads)                [2 quads][4][4]
  *
  * An input is stored when any of the C weights is not zero. Inputs past the last of a list repeat the last with weight 0.
+ *
+ * Of i16 dense, a group's records are those of its first two outputs, then of the others, each [inputs 0, 2] [inputs 1, 3] of one
+ * output and of the other. From `start` the sum of products of weights 0 and 1, 2 and 3, … is taken (assembly/int8dense.ts).
  */
 import { ArgumentRangeError } from '../errors.ts';
 import { roundEven } from '../half.ts';
@@ -104,7 +107,7 @@ function recordsOf(format: Int8Format, activations: Int8Activations): Records {
   const pairs = activations === 'i16';
   const offset = format !== 'dense' ? 1 : pairs ? 0 : 4;
   const index = (n: number) => (offset ? (2 * n) / offset : 0);
-  const short = pairs ? 2 : 4;
+  const short = pairs && offset ? 2 : 4;
   // Two quads together; of single rows four pairs; else none longer.
   const long = pairs ? (c === 1 ? 8 : 0) : 8;
   // Weights of i16 kernels are widened when packed, but for the long records of single rows.
@@ -194,6 +197,7 @@ export function packInt8(q: Int8Weights, rows: number, cols: number, options: In
   const record = recordsOf(format, activations);
   const bounds = blocksOf(cols, activations);
   const head = 8 + 16 * channels;
+  const apart = format === 'dense' && !u7;
 
   const plan: { row: number; rows: number; from: number; lists: Lists }[] = [];
   const segments: Int8Segment[] = [];
@@ -225,13 +229,13 @@ export function packInt8(q: Int8Weights, rows: number, cols: number, options: In
     const long =
       head +
       (lists.long.length / (record.long || 1)) * record.longBytes +
-      (record.long ? 0 : Math.floor(lists.short.length / 4) * 2 * record.shortBytes);
+      (record.long ? 0 : Math.floor(lists.short.length / 4) * (4 / record.short) * record.shortBytes);
     view.setUint32(at, long, true);
     view.setUint32(at + 4, head + groupBytes(lists, record), true);
     for (let r = row; r < end; r++) {
       const o = at + 8 + 4 * (r - row);
       const f = constants(q, r, cols, options);
-      view.setInt32(o, f.start, true);
+      view.setInt32(o, f.start - (apart && !from ? ownProducts(weights, r, cols) : 0), true);
       view.setFloat32(o + 4 * channels, f.scale, true);
       view.setFloat32(o + 8 * channels, f.bias, true);
       view.setInt32(o + 12 * channels, f.count, true);
@@ -257,8 +261,12 @@ export function packInt8(q: Int8Weights, rows: number, cols: number, options: In
         }
       }
     };
-    put(lists.long, record.long || 1, !u7 && channels > 1);
-    put(lists.short, record.short, !u7);
+    if (apart) {
+      at = putPairs(view, at, weights, cols, row, end, lists.short);
+    } else {
+      put(lists.long, record.long || 1, !u7 && channels > 1);
+      put(lists.short, record.short, !u7);
+    }
   });
   let nonzeros = 0;
   for (const w of weights) if (w) nonzeros++;
@@ -279,6 +287,36 @@ export function packInt8(q: Int8Weights, rows: number, cols: number, options: In
     data,
     segments,
   };
+}
+
+/** A group of the dense kernel of i16: `inputs` of the rows before `end`; the view has zeros. */
+function putPairs(
+  view: DataView,
+  at: number,
+  w: Int8Array,
+  cols: number,
+  row: number,
+  end: number,
+  inputs: readonly number[],
+): number {
+  const pair = 4 * inputs.length;
+  for (let r = row; r < end; r++) {
+    const to = at + ((r - row) >> 1) * pair;
+    inputs.forEach((k, i) => {
+      if (k >= 0) view.setInt16(to + placeInPair((r - row) & 1, i), w[r * cols + k], true);
+    });
+  }
+  return at + 2 * pair;
+}
+
+/** Bytes from the start of a pair of outputs to input k of output c. */
+const placeInPair = (c: number, k: number): number => 16 * (k >> 2) + 8 * c + 4 * (k & 1) + (k & 2);
+
+/** The sum of products of a row's weights 0 and 1, 2 and 3, …: below 2^14 each. */
+function ownProducts(w: Int8Array, row: number, cols: number): number {
+  let sum = 0;
+  for (let k = row * cols + 1; k < (row + 1) * cols; k += 2) sum += w[k - 1] * w[k];
+  return sum;
 }
 
 const groupBytes = (l: Lists, r: Records): number =>
@@ -341,6 +379,16 @@ export function unpackInt8(p: PackedInt8): Int8Weights {
     for (let row = 0; at < to; row += channels) {
       const [long, end] = [at + view.getUint32(at, true), at + view.getUint32(at + 4, true)];
       at += 8 + 16 * channels;
+      if (p.format === 'dense' && wide) {
+        const pair = (end - at) / 2;
+        for (let r = row; r < Math.min(row + 4, p.rows); r++) {
+          for (let i = 0; i < Math.min(pair / 4, p.cols - input); i++) {
+            const from = at + ((r - row) >> 1) * pair + placeInPair((r - row) & 1, i);
+            weights[r * p.cols + input + i] = view.getInt16(from, true);
+          }
+        }
+        at = end;
+      }
       let next = input;
       while (at < end) {
         const n = (at < long && record.long) || record.short;

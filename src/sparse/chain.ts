@@ -180,7 +180,7 @@ function packLayer(host: OperatorHost, layer: Checked, next: Checked | undefined
   const weights = integersOf(w);
   checkSums(weights.weights, rows, cols, isStatic(input) ? 255 : 127, `layers[${i}].w`);
   const { format, formats } = chooseInt8(host.info.isa, 'i16', weights.weights, rows, cols, columns, false);
-  // Panels come from the layer before as rows; the dense kernel reads pairs of them interleaved.
+  // Panels come from the layer before as rows; the dense kernel reads even and odd ones apart.
   const sparse = formats.csr! < formats.group4! ? 'csr' : 'group4';
   const after = next?.input as Affine | undefined;
   const output = activation?.input ?? after;
