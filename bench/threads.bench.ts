@@ -6,6 +6,9 @@
  * others: `loops 2x` and `reads 2x` are what two threads that share nothing gain at the time, each in the multiply-add loop of
  * the roofline, or reading 4 MB of its own. 1 means that there is one core to have.
  *
+ * `one thread`: what threads cost one: calls through Engine.bind, and the threads' module with its shared memory called by one
+ * thread, both over calling the kernels of the module without.
+ *
  *   npm run bench -- threads [--threads 2] [--rounds 15] [--ms 20] [--only <part of a case's name>]    without taskset: it needs cores
  */
 
@@ -148,12 +151,25 @@ function compare(name: string, [one, more]: readonly (() => void)[]): void {
   console.log(name.padEnd(40) + columns.join(''));
 }
 
+/** What one thread pays for there being threads, in percent: medians of runs in turn. */
+function oneThread(ways: readonly (() => void)[]): string {
+  const samples = ways.map((): number[] => []);
+  for (const run of ways) time(run, 100);
+  for (let r = 0; r < 3 * rounds; r++) {
+    // In turn, another first in each round.
+    for (let i = r; i < r + ways.length; i++) samples[i % ways.length].push(time(ways[i % ways.length], ms / 2));
+  }
+  const percent = (i: number) => 100 * (median(samples[i].map((us, r) => us / samples[0][r])) - 1);
+  return `  one thread: bound ${percent(1).toFixed(1)} %, on shared memory ${percent(2).toFixed(1)} %`;
+}
+
 /** Binds the product on each engine; the answers must be equal bit for bit. */
 function product(variant: string, group: number, rows: number, cols: number, columns: number, density: number): void {
   const kernel = VARIANTS.find((v) => v.name === variant)!;
   const packed = packSpmm(pruned(rows, cols, density, group), rows, cols, kernel);
   const panels = Math.ceil(columns / 16);
   const answers: Float32Array[] = [];
+  const direct: (() => void)[] = [];
   const runs = engines.map(({ arena }, i) => {
     const at = arena.alloc(packed.bytes);
     const [xPanelStride, yPanelStride] = [cols * 64 + 64, rows * 64 + 64];
@@ -164,13 +180,20 @@ function product(variant: string, group: number, rows: number, cols: number, col
     for (let j = 0; j < X.length; j++) X[j] = Math.sin(j);
     arena.view('float32', y, (panels * yPanelStride) / 4).fill(0);
     const io = { x, xPanelStride, y, yPanelStride, yChannelStride: 64, columns, min: -Infinity, max: Infinity };
-    const run = engines[i].bind(spmmCalls(packed, at, io));
+    const calls = spmmCalls(packed, at, io);
+    const { kernels } = engines[i];
+    direct.push(() => {
+      for (const { kernel, args } of calls) kernels[kernel](...args);
+    });
+    const run = engines[i].bind(calls);
     run();
     answers.push(arena.view('float32', y, (panels * yPanelStride) / 4).slice());
     return run;
   });
   if (answers[0].some((v, i) => !Object.is(v, answers[1][i]))) throw new Error(`${variant}: results differ`);
-  compare(`${variant} ${columns}x${cols}x${rows} ${(100 * (1 - density)).toFixed(0)} %`, runs);
+  const name = `${variant} ${columns}x${cols}x${rows} ${(100 * (1 - density)).toFixed(0)} %`;
+  compare(name, runs);
+  if (name.includes(only)) console.log(oneThread([direct[0], runs[0], direct[1]]));
 }
 
 // 384 tokens, both linear layers of a transformer block, and few columns of many channels.
