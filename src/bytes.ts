@@ -22,3 +22,17 @@ export function toBytes(source: unknown, argument = 'source', expected = 'bytes'
     throw new ArgumentTypeError(argument, `${expected} that are still here, not in a buffer sent to a worker`, source);
   }
 }
+
+/** Whether a view's memory went elsewhere: sent to a worker, or that of an engine, which has grown. */
+export function isGone(view: ArrayBufferView): boolean {
+  if (view.byteLength) return false;
+  try {
+    new Uint8Array(view.buffer);
+    return false;
+  } catch {
+    return true;
+  }
+}
+
+/** What a view is expected to be, where isGone. */
+export const HERE = 'memory that is still here: not sent to a worker, nor of an engine whose memory has grown since';

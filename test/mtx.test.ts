@@ -225,6 +225,16 @@ describe('written', () => {
   });
 });
 
+test('integers and half bits are not taken for numbers', () => {
+  const dense = Float32Array.from([0, 1.5, -0.25, 0]);
+  for (const dtype of ['int8', 'float16'] as const) {
+    const m = SparseMatrix.fromDense(dense, 2, 2, { dtype });
+    expect(() => writeMtx(m.toStoredCSR())).toThrow(/"matrix.dtype" expected float32, which SparseMatrix.toCSR/);
+    expect(readMtx(writeMtx(m.toCSR()))).toMatchObject({ rows: 2, cols: 2 });
+  }
+  writeMtx(SparseMatrix.fromDense(dense, 2, 2).toStoredCSR());
+});
+
 test('a few bytes that claim 2^31 rows or columns are refused at once', () => {
   for (const sizes of ['coordinate real general\n2147483647 1 1\n1 1 1', 'array real general\n0 2147483647']) {
     expect(() => readMtx(`%%MatrixMarket matrix ${sizes}\n`)).toThrow(/: expected an integer from 0 to 67108863/);

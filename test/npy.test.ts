@@ -297,6 +297,8 @@ describe('sparse matrices', () => {
     await expect(writeSparseNpz(ragged)).rejects.toThrow(/whole blocks of 2x1/);
     const csr = SparseMatrix.fromDense(dense, 6, 8).toCSR();
     await expect(writeSparseNpz({ ...csr, values: [1] })).rejects.toThrow(RangeError);
+    const stored = SparseMatrix.fromDense(dense, 6, 8, { dtype: 'int8' }).toStoredCSR();
+    await expect(writeSparseNpz(stored)).rejects.toThrow(/"matrix.dtype" expected float32/);
     // SciPy does not look at what it loads.
     const coo = { rows: 2, cols: 3, rowIndices: [0, 1], columnIndices: [2, 0], values: [1, 2] };
     const malformed = [

@@ -100,6 +100,33 @@ describe.each(ISAS)('%s', (isa) => {
     }
   });
 
+  test('arrays whose memory went elsewhere are refused by type', async () => {
+    using engine = await create();
+    const gone = <T extends ArrayBufferView>(a: T): T => {
+      structuredClone(a, { transfer: [a.buffer as ArrayBuffer] });
+      return a;
+    };
+    const m = SparseMatrix.fromDense(pruned(8, 6, 0.5, 1), 8, 6);
+    const here = randf(12, 2);
+    await expect(engine.spmm(m, gone(randf(12, 2)))).rejects.toThrow(ArgumentTypeError);
+    await expect(engine.spmm(m, here, { bias: gone(randf(8, 3)) })).rejects.toThrow(
+      /"bias" expected memory that is still/,
+    );
+    await expect(engine.sddmm(m, gone(randf(16, 2)), gone(randf(12, 2)))).rejects.toThrow(ArgumentTypeError);
+    const csr = m.toCSR();
+    for (const field of ['rowPointers', 'columnIndices', 'values'] as const) {
+      const bad = { ...csr, [field]: gone(csr[field].slice()) };
+      expect(() => SparseMatrix.fromCSR(bad)).toThrow(/: expected memory that is still here/);
+    }
+    // A view from before the memory grew.
+    const op = await engine.prepare(m, { columns: 2 });
+    const view = op.input;
+    engine.arena.alloc(engine.arena.used + (64 << 20));
+    expect(view.length).toBe(0);
+    await expect(engine.spmm(m, view)).rejects.toThrow(ArgumentTypeError);
+    expect((await engine.spmm(m, here)).length).toBe(16);
+  });
+
   test('views of the engine as operands, while its memory grows under them', async () => {
     using engine = await create();
     const [n, d, wide] = [40, 8, 3000];
@@ -140,7 +167,7 @@ describe.each(ISAS)('%s', (isa) => {
     await expect(engine.spmm(identity, x, { out: chained })).rejects.toThrow(/outside the engine's memory/);
     const dead = await view();
     grow();
-    await expect(engine.spmm({ data: dead, rows: n, cols: d }, small)).rejects.toThrow(ArgumentRangeError);
+    await expect(engine.spmm({ data: dead, rows: n, cols: d }, small)).rejects.toThrow(ArgumentTypeError);
   });
 
   test('what a composite is made of may change afterwards', async () => {

@@ -263,6 +263,13 @@ describe('malformed structures', () => {
     nm: [nm, (m) => SparseMatrix.fromNM(m)],
     bitmask: [bitmask, (m) => SparseMatrix.fromBitmask(m)],
   };
+  test('nm: no bits past the last index', () => {
+    const three = { rows: 3, cols: 4, n: 1, m: 4, indices: new Uint8Array([0b00100100]), values: [1, 2, 3] };
+    expect(SparseMatrix.fromNM(three).toDense()[1 * 4 + 1]).toBe(2);
+    const more = { ...three, indices: new Uint8Array([0b01100100]) };
+    expect(() => SparseMatrix.fromNM(more)).toThrow(/indices\[0\]: expected no bits past the last index/);
+  });
+
   /** Wrong wherever they stand. */
   const bad = [0x40000000, 0x80000000, 2 ** 32, 2 ** 53, -1, 0.5, Number.NaN, Number.POSITIVE_INFINITY];
   const types = [

@@ -76,6 +76,14 @@ describe.each(ISAS)('%s', (isa) => {
     }
   });
 
+  test('X and Y larger than a cache: what is read first', () => {
+    for (const variant of ['f32_csr_spmm_32x1', 'f32_group2_spmm_24x2', 'f32_group4_spmm_8x4']) {
+      const calls = (b: Bench) => productCalls(b, variant, 520, 1040, 260, false);
+      expect(calls(new Bench(isa)).some(({ args }) => args[10] > 1)).toBe(true);
+      check(isa, calls);
+    }
+  });
+
   test('short rows: cut by columns and by rows', () => {
     const variant = spmmVariants().find((v) => v.name === 'f32_csr_spmm_32x1')!;
     for (const [rows, cols, columns] of [

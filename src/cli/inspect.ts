@@ -52,13 +52,14 @@ export async function inspect(file: string, options: Options): Promise<void> {
 
 type Steps = ReturnType<Awaited<ReturnType<typeof load>>['model']['plan']>;
 
-/** The formats' predicted times, and what the same zeros would gain in groups of 4. */
-function why({ format, sparsity, predictedMs, predictedFormatsMs, predictedGroupedMs }: Steps[number]): string {
+/** The formats' predicted times, and what the same zeros would gain in groups. */
+function why(step: Steps[number]): string {
+  const { format, sparsity, predictedMs, predictedFormatsMs, predictedGroupedMs, groupSize } = step;
   if (!sparsity || !predictedMs || !predictedFormatsMs) return '';
   const others = Object.entries(predictedFormatsMs)
     .sort(([, a], [, b]) => a - b)
     .map(([name, ms]) => `${name} ${ms.toPrecision(2)}`);
   const gain = predictedMs / (predictedGroupedMs ?? predictedMs);
-  const grouped = `; the same zeros in groups of 4: ${gain.toFixed(1)}x faster`;
-  return `${others.join(' < ')} ms${format !== 'group4' && gain > 1.1 ? grouped : ''}`;
+  const grouped = `; the same zeros in groups of ${groupSize}: ${gain.toFixed(1)}x faster`;
+  return `${others.join(' < ')} ms${format !== `group${groupSize}` && gain > 1.1 ? grouped : ''}`;
 }

@@ -16,9 +16,12 @@ export interface FewChoice {
   readonly half?: boolean;
   /** Weights stay int8 and are made floats by the kernel; `format` is window. */
   readonly int8?: boolean;
-  /** Predicted time of the choice and of the dense kernel, ns. */
+  /** Predicted time of the choice, of the dense kernel, and of as many zeros in groups of 16 outputs; ns. */
   readonly ns: number;
   readonly denseNs: number;
+  readonly groupedNs: number;
+  /** The least predicted for each format that was considered, ns. */
+  readonly formats: Readonly<Record<string, number>>;
   /** Zeros in the matrix. */
   readonly zeros: number;
 }
@@ -71,8 +74,8 @@ const LAYOUT = 0.9;
 /**
  * @param denseOnly leaves the sparse formats out; without a zero they are out anyway
  * @param tokens 1 to {@link FEW_TOKENS}
- * @param stored `int8`: with a scale a row. `float16`: finite halves; groups of 16 may keep them so, where a sparse format wins. Who stores halves has more
- *   weights than caches hold, so all formats are taken to come from memory (3072x768, one token, 100 layers in turn, simd128:
+ * @param stored `int8`: with a scale a row. `float16`: finite halves; groups of 16 may keep them so, where a sparse format wins. Who
+ *   stores halves has more weights than caches hold, so all formats are taken to come from memory (3072x768, one token, 100 layers in turn, simd128:
  *   f32 72 us, f16 58 at 80 %, relaxed 72 and 44; 137 and 126 at 70 %; 278 and 285 at 50 %, in half the bytes; without zeros
  *   423 and 440, relaxed 320 and 390. The same layer again and again, at 80 %: 30 and 55)
  */
@@ -125,5 +128,8 @@ export function chooseFew(
     const kept = time('half', 16, records.group16, 34);
     if (kept.ns < best.ns) best = { format: 'group16', half, ns: kept.ns };
   }
-  return { ...best, denseNs: dense.ns, zeros };
+  const formats: Record<string, number> = {};
+  for (const { format, ns } of list) formats[format] = Math.min(ns, formats[format] ?? ns);
+  const groupedNs = time('group16', 16, nonzeros / 16, 66).ns;
+  return { ...best, denseNs: dense.ns, groupedNs, formats, zeros };
 }

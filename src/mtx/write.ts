@@ -1,6 +1,6 @@
 /** Writes MatrixMarket files; see read.ts. */
 import { ArgumentRangeError, ArgumentTypeError, checkOptions } from '../errors.ts';
-import { checkNumbers, checkSize } from '../sparse/check.ts';
+import { checkFloats, checkNumbers, checkSize } from '../sparse/check.ts';
 import { readStructure } from '../sparse/structure.ts';
 import type { CooMatrix, CsrMatrix } from '../sparse/types.ts';
 import type { MtxField, MtxSymmetry } from './read.ts';
@@ -30,6 +30,7 @@ export function writeMtx(matrix: CsrMatrix | CooMatrix | Dense, options: MtxOpti
   checkOptions(options);
   const { field = 'real', symmetry = 'general', comment } = options;
   if (typeof matrix !== 'object' || matrix === null) throw new ArgumentTypeError('matrix', 'a matrix', matrix);
+  checkFloats(matrix);
   if (!['real', 'integer', 'pattern'].includes(field))
     throw new ArgumentRangeError('field', 'real, integer or pattern', field);
   if (!['general', 'symmetric', 'skew-symmetric'].includes(symmetry)) {

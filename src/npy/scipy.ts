@@ -5,7 +5,7 @@
  */
 import { ArgumentRangeError, checkOptions, FileFormatError } from '../errors.ts';
 import { halfToNumber } from '../half.ts';
-import { checkNumbers, MAX_SIZE } from '../sparse/check.ts';
+import { checkFloats, checkNumbers, MAX_SIZE } from '../sparse/check.ts';
 import { readStructure } from '../sparse/structure.ts';
 import type { BsrMatrix, CooMatrix, CsrMatrix } from '../sparse/types.ts';
 import { type NpzOptions, readContents } from './archive.ts';
@@ -93,6 +93,7 @@ export async function writeSparseNpz(
 ): Promise<Uint8Array> {
   checkOptions(options);
   const structure = readStructure(matrix);
+  checkFloats(matrix);
   const { format, columnIndices } = structure;
   const { rows, cols, values } = matrix;
   const n = columnIndices.length;

@@ -1,5 +1,6 @@
 /** The checks that sparse structures share. What is checked is what is stored: nothing can change in between. */
-import { ArgumentTypeError, describe, SparseFormatError } from '../errors.ts';
+import { HERE, isGone } from '../bytes.ts';
+import { ArgumentRangeError, ArgumentTypeError, describe, SparseFormatError } from '../errors.ts';
 
 /**
  * The most rows, and columns: with 64 bytes each, a panel of 16 lanes, they fill the 4 GiB of a WebAssembly memory, so that no
@@ -52,6 +53,7 @@ const isFloats = (x: unknown): x is Float32Array => ArrayBuffer.isView(x) && /^F
 /** @throws SparseFormatError unless `x` is an array or typed array of numbers */
 export function checkArray(x: unknown, what: string, length?: number): asserts x is ArrayLike<number> {
   if (!Array.isArray(x) && !isIntegers(x) && !isFloats(x)) throw wrong(what, 'an array of numbers', x);
+  if (!Array.isArray(x) && isGone(x)) throw wrong(what, HERE, x);
   if (length !== undefined && x.length !== length) {
     throw new SparseFormatError(`${what}: expected ${length} entries, got ${x.length}`);
   }
@@ -87,6 +89,13 @@ export function checkNumbers(source: unknown, what: string, length: number): ass
   if (!Array.isArray(source)) return;
   for (let i = 0; i < length; i++)
     if (typeof source[i] !== 'number') throw wrong(`${what}[${i}]`, 'a number', source[i]);
+}
+
+/** @throws ArgumentRangeError for values that are integers with scales, or bits, as `toStoredCSR` gives them: files hold floats */
+export function checkFloats(matrix: object): void {
+  const dtype = 'dtype' in matrix ? matrix.dtype : undefined;
+  if (dtype === undefined || dtype === 'float32') return;
+  throw new ArgumentRangeError('matrix.dtype', 'float32, which SparseMatrix.toCSR() gives', dtype);
 }
 
 /** A copy of values, which must be numbers. */

@@ -43,6 +43,9 @@ export class Nm implements Pattern {
     if (indices.length !== bytes)
       throw new SparseFormatError(`indices: expected ${bytes} bytes, got ${indices.length}`);
     const made = new Nm(rows, cols, n, m, indices.slice());
+    const used = (made.stored * bitsOf(m)) % 8;
+    if (used && made.packed[bytes - 1] >> used)
+      throw wrong(`indices[${bytes - 1}]`, 'no bits past the last index', made.packed[bytes - 1]);
     for (let slot = 0; slot < made.stored; slot++) {
       const at = made.index(slot);
       if (at >= m) throw wrong(`index ${slot}`, `an integer from 0 to ${m - 1}`, at);

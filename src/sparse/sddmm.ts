@@ -156,7 +156,8 @@ export function sddmm(
 }
 
 function checkScale(scale: unknown): void {
-  if (typeof scale !== 'number' || Number.isNaN(scale)) throw new ArgumentRangeError('scale', 'a number', scale);
+  if (typeof scale !== 'number' || !Number.isFinite(scale))
+    throw new ArgumentRangeError('scale', 'a finite number', scale);
 }
 
 /** The places of a pattern row by row; `slots` says where each is stored, undefined: in this order. */

@@ -78,6 +78,9 @@ export function oneToken(input: string, out: string, l: Linear, clamp: Clamp, ct
     sparsity: rows * cols ? choice.zeros / (rows * cols) : 0,
     predictedMs: choice.ns / 1e6,
     predictedDenseMs: choice.denseNs / 1e6,
+    predictedFormatsMs: Object.fromEntries(Object.entries(choice.formats).map(([f, ns]) => [f, ns / 1e6])),
+    predictedGroupedMs: choice.groupedNs / 1e6,
+    groupSize: 16 as const,
     reads: [{ name: input, layout: 0 as const }],
     writes: [{ name: out, layout: 0 as const }],
   };

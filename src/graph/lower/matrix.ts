@@ -64,5 +64,6 @@ export function chosenFacts(
     predictedDenseMs: ms(choice.denseNs),
     predictedFormatsMs: Object.fromEntries(Object.entries(choice.formats).map(([format, ns]) => [format, ms(ns)])),
     predictedGroupedMs: ms(choice.groupedNs),
+    groupSize: 4,
   };
 }

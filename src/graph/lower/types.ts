@@ -29,9 +29,10 @@ export interface StepFacts {
   /** Time the cost model predicts, and predicts for the dense format; ms. */
   predictedMs?: number;
   predictedDenseMs?: number;
-  /** Of the best kernel of each format, and of the best one if as many zeros lay in groups of 4 output channels; ms. */
+  /** Of the best kernel of each format, and of the best one if as many zeros lay in groups of `groupSize` output channels; ms. */
   predictedFormatsMs?: Readonly<Record<string, number>>;
   predictedGroupedMs?: number;
+  groupSize?: 4 | 16;
 }
 
 /** A lowered node: which slots it reads and writes, and how to make its kernel calls once addresses are known. */
