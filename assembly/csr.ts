@@ -229,7 +229,7 @@ export function f32_csr_spmm_16x1(
 // guessed again for each tile. Zen 5, GFLOP/s of 32x1 and of this, Node 20, Node 24 relaxed: 64x32x12544 at 95 % zeros 22.1 -> 33.0,
 // 26.9 -> 34.8, at 90 % 33.5 -> 41.5, 38.2 -> 47.8; 192x32x784 at 90 % 37.6 -> 44.0, 40.9 -> 50.2; 384x64x196 at 95 % 36.1 -> 42.2,
 // 40.6 -> 44.7; 576x96x196 at 95 % 40.6 -> 40.6, 44.7 -> 46.5. Rows of more nonzeros take a tile at a time; where a fifth do, it loses.
-// - A body for each length: 3-6 % faster than one that ends at an offset of 0.
+// - A body for each length, eight times the same lines: 3-6 % faster than one that ends at an offset of 0.
 // - The branches that are never taken are needed here too, and must lead to where the sums are used: else V8 11.3 moves all
 //   multiplications behind the last of them, and spills what it loaded (192x32 35, 64x32 19).
 // - Lost: two panels a round (no faster), a function for each length (5-8 %), chunks of 128 lanes for wide rows (4-6 % at 96 inputs).

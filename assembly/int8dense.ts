@@ -27,7 +27,7 @@ function own(x: usize, end: usize): v128 {
   return sum;
 }
 
-/** Eight columns by all groups from s to last. */
+/** Eight columns by all groups from s to last. Both pairs of outputs by the same lines: a function returns no four vectors. */
 function tile(
   x: usize, y: usize, yc: usize, rows: i32, s: usize, last: usize, kind: i32, live: i32, min: f32, max: f32, zero: i32,
   table: usize, lanes: usize, sums: usize, stage: i32,

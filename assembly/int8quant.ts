@@ -336,6 +336,29 @@ function tokensQuantize<S>(
   }
 }
 
+/**
+ * Panels of 8 columns, xp bytes apart, from rows of i16 to even and odd rows apart, where they are. Rows that fill the last four
+ * become 0: whoever wrote the panel left there what was in memory.
+ */
+export function i8_panels_apart(x: usize, xp: usize, columns: i32, inputs: i32): void {
+  for (; columns > 0; columns -= 8, x += xp) {
+    let q = x;
+    for (let left = inputs; left > 0; left -= 4, q += 64) {
+      const a = v128.load(q);
+      let b = v128.load(q, 16), c = v128.load(q, 32), d = v128.load(q, 48);
+      if (left < 4) {
+        d = i16x8.splat(0);
+        if (left < 3) c = d;
+        if (left < 2) b = d;
+      }
+      v128.store(q, i16x8.shuffle(a, c, 0, 8, 1, 9, 2, 10, 3, 11));
+      v128.store(q, i16x8.shuffle(b, d, 0, 8, 1, 9, 2, 10, 3, 11), 16);
+      v128.store(q, i16x8.shuffle(a, c, 4, 12, 5, 13, 6, 14, 7, 15), 32);
+      v128.store(q, i16x8.shuffle(b, d, 4, 12, 5, 13, 6, 14, 7, 15), 48);
+    }
+  }
+}
+
 // @ts-expect-error: decorator
 @inline function min_usize(a: usize, b: usize): usize {
   return a < b ? a : b;

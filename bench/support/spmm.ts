@@ -83,8 +83,12 @@ export interface Row {
 /** The rows of all calls, which end up in one file. */
 const all: Row[] = [];
 
-/** @param group rows that share their zeros */
-export function benchSpmm(formats: readonly string[], density: number, group: number): void {
+/**
+ * @param group rows that share their zeros
+ * @returns GFLOP/s of the fastest kernel for each shape, geometric mean, of each instruction set
+ */
+export function benchSpmm(formats: readonly string[], density: number, group: number): Map<Isa, number> {
+  const rates = new Map<Isa, number>();
   const only = option('only', '');
   const ms = Number(option('ms', '100'));
   const shapes = option('shapes', 'mobilenetv1,mobilenetv2,transformer')
@@ -93,7 +97,7 @@ export function benchSpmm(formats: readonly string[], density: number, group: nu
       (SHAPES[s] ?? [s.split('x').map(Number) as unknown as Shape]).map((shape) => ({ family: s, shape })),
     );
   const variants = VARIANTS.filter((v) => v.op === 'spmm' && formats.includes(v.format!) && v.name.includes(only));
-  if (!variants.length) return;
+  if (!variants.length) return rates;
   const out: Row[] = [];
   for (const isa of ISAS) {
     if (!option('isa', isa).includes(isa)) continue;
@@ -139,14 +143,16 @@ export function benchSpmm(formats: readonly string[], density: number, group: nu
         rows.filter((r) => r.kernel === v.name),
       );
     }
-    if (variants.length > 1) {
-      const fastest = shapes.map(({ shape }) =>
-        rows.filter((r) => r.shape === shape.join('x')).reduce((a, b) => (a.microseconds < b.microseconds ? a : b)),
-      );
-      summary('the fastest for each shape', fastest);
-    }
+    const fastest = shapes.map(({ shape }) =>
+      rows.filter((r) => r.shape === shape.join('x')).reduce((a, b) => (a.microseconds < b.microseconds ? a : b)),
+    );
+    if (variants.length > 1) summary('the fastest for each shape', fastest);
+    const least = fastest.reduce((a, b) => (a.share < b.share ? a : b));
+    console.log(`least: ${least.shape}, ${(100 * least.share).toFixed(1)} % of the roofline`);
+    rates.set(isa, geomean(fastest.map((r) => r.gflops)));
     console.log();
   }
   const file = option('json', '');
   if (file) writeFileSync(file, JSON.stringify(all.push(...out) && all, null, 1));
+  return rates;
 }

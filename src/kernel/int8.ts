@@ -81,6 +81,13 @@ export function int8QuantizeCalls(
   ];
 }
 
+/** The panels that the layer before wrote, to what the kernel of `p` reads: those of dense i16 have even and odd inputs apart. */
+export function int8ArrangeCalls(p: PackedInt8, io: { columns: number; panels: number }): KernelCall[] {
+  if (!io.columns || p.format !== 'dense' || p.activations !== 'i16') return [];
+  const args = [io.panels, int8PanelStride(p.cols, p.activations), io.columns, p.cols];
+  return [{ kernel: 'i8_panels_apart', args }];
+}
+
 /** Where Y goes. */
 export type Int8Output =
   /** f32, plain [rows][columns] (panel stride 64) or in panels of 16 lanes; limits in reals. */

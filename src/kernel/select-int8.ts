@@ -14,11 +14,11 @@ export interface Int8Choice {
 
 /**
  * ns a tile of 8 columns: of a group (a row, of csr) and of an input in its list. Measured from 30 to 99 % zeros on 768x768,
- * 192x2304 and 768x96 by 64 columns, Zen 4, Node 20 and 24, whose times are the same within 5 %; medians. So unstructured zeros
- * pay from 52 % (csr), groups of 4 from 23 %, (the dense kernel of i16 is 7 % faster since, measured on Zen 5), and csr beats groups whose rows share few inputs: at 80 % unstructured zeros,
- * 768x768 by 64, csr takes 335 us, groups of 4 500 and dense 814. One panel alone costs csr a quarter more. Whole operators,
- * 384x3072x768 at 80 %: 12.4 ms, where groups of 4 took 15.8; one token of 3072x768 at 70 %, in windows: 50 us, was 396;
- * with relaxed SIMD 37, and 28 on activations of 7 bits.
+ * 192x2304 and 768x96 by 64 columns, Zen 4, Node 20 and 24, whose times are the same within 5 %; medians. The dense kernel of
+ * i16, then 0.69, was made 7 % faster on Zen 5. So unstructured zeros pay from 52 % (csr), groups of 4 from 23 %, and csr beats
+ * groups whose rows share few inputs: at 80 % unstructured zeros, 768x768 by 64, csr takes 335 us and groups of 4 500. One panel
+ * alone costs csr a quarter more. Whole operators, 384x3072x768 at 80 %: 12.4 ms, where groups of 4 took 15.8; one token of
+ * 3072x768 at 70 %, in windows: 50 us, was 396; with relaxed SIMD 37, and 28 on activations of 7 bits.
  */
 const TILE = {
   i16: { dense: [6, 0.64], group4: [7.3, 0.83], csr: [5.5, 0.335], alone: 1.25 },

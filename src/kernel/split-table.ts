@@ -154,6 +154,13 @@ export function columnCall(call: KernelCall): ColumnCall | undefined {
       },
     };
   }
+  if (kernel === 'i8_panels_apart') {
+    const [x, xp, columns, inputs] = args;
+    return {
+      ...moved(2, { 0: 2 * xp }, columns * inputs * 0.03),
+      scratches: eights(x, Math.ceil(columns / 8), xp),
+    };
+  }
   if (kernel === 'i8_panels_quantize' || kernel === 'i8_tokens_quantize') {
     // Arguments of panels have one more before the channels.
     const o = kernel === 'i8_panels_quantize' ? 1 : 0;

@@ -45,7 +45,7 @@ export const VARIANTS: readonly Variant[] = [
   int8('dense', 'q7spmm_8x4'),
   int8('group4', 'q7spmm_8x4'),
   int8('csr', 'q7spmm_16x1'),
-  ...family('int8', 8, 'i8_panels_range i8_tokens_range i8_panels_quantize i8_tokens_quantize'),
+  ...family('int8', 8, 'i8_panels_range i8_tokens_range i8_panels_quantize i8_tokens_quantize i8_panels_apart'),
   ...family('sddmm', 0, 'f32_csr_sddmm'),
   ...family('softmax', 0, 'f32_plain_softmax_rows f32_plain_softmax_columns'),
 ];

@@ -26,6 +26,7 @@
  */
 import { ArgumentRangeError } from '../errors.ts';
 import { roundEven } from '../half.ts';
+import { ownProducts, putPairs, takePairs } from './int8dense.ts';
 import {
   type Affine,
   type Dynamic,
@@ -289,36 +290,6 @@ export function packInt8(q: Int8Weights, rows: number, cols: number, options: In
   };
 }
 
-/** A group of the dense kernel of i16: `inputs` of the rows before `end`; the view has zeros. */
-function putPairs(
-  view: DataView,
-  at: number,
-  w: Int8Array,
-  cols: number,
-  row: number,
-  end: number,
-  inputs: readonly number[],
-): number {
-  const pair = 4 * inputs.length;
-  for (let r = row; r < end; r++) {
-    const to = at + ((r - row) >> 1) * pair;
-    inputs.forEach((k, i) => {
-      if (k >= 0) view.setInt16(to + placeInPair((r - row) & 1, i), w[r * cols + k], true);
-    });
-  }
-  return at + 2 * pair;
-}
-
-/** Bytes from the start of a pair of outputs to input k of output c. */
-const placeInPair = (c: number, k: number): number => 16 * (k >> 2) + 8 * c + 4 * (k & 1) + (k & 2);
-
-/** The sum of products of a row's weights 0 and 1, 2 and 3, …: below 2^14 each. */
-function ownProducts(w: Int8Array, row: number, cols: number): number {
-  let sum = 0;
-  for (let k = row * cols + 1; k < (row + 1) * cols; k += 2) sum += w[k - 1] * w[k];
-  return sum;
-}
-
 const groupBytes = (l: Lists, r: Records): number =>
   (l.long.length / (r.long || 1)) * r.longBytes + (l.short.length / r.short) * r.shortBytes;
 
@@ -380,13 +351,7 @@ export function unpackInt8(p: PackedInt8): Int8Weights {
       const [long, end] = [at + view.getUint32(at, true), at + view.getUint32(at + 4, true)];
       at += 8 + 16 * channels;
       if (p.format === 'dense' && wide) {
-        const pair = (end - at) / 2;
-        for (let r = row; r < Math.min(row + 4, p.rows); r++) {
-          for (let i = 0; i < Math.min(pair / 4, p.cols - input); i++) {
-            const from = at + ((r - row) >> 1) * pair + placeInPair((r - row) & 1, i);
-            weights[r * p.cols + input + i] = view.getInt16(from, true);
-          }
-        }
+        takePairs(view, at, end, weights, p, row, input);
         at = end;
       }
       let next = input;

@@ -1,9 +1,16 @@
 /** Chains of int8 layers: what lies between two of them are integers, never floats. */
 import { ArgumentRangeError, ArgumentTypeError, checkOptions } from '../errors.ts';
 import type { KernelCall } from '../kernel/call.ts';
-import { int8PanelStride, int8ProductCalls, int8QuantizeCalls, int8Scratch, int8Table } from '../kernel/int8.ts';
+import {
+  int8ArrangeCalls,
+  int8PanelStride,
+  int8ProductCalls,
+  int8QuantizeCalls,
+  int8Scratch,
+  int8Table,
+} from '../kernel/int8.ts';
 import { chooseInt8 } from '../kernel/select-int8.ts';
-import { type PackedInt8, packInt8 } from '../pack/int8.ts';
+import { type Int8Format, type PackedInt8, packInt8 } from '../pack/int8.ts';
 import { type Affine, type Dynamic, isStatic, validateAffine } from '../pack/quantize.ts';
 import { checkArray } from './arguments.ts';
 import { checkSums, integersOf, plainPlaces } from './integers.ts';
@@ -113,7 +120,7 @@ export class Int8Operator extends ProductOperator {
         table: table && memory.put({ data: new Uint8Array(table.buffer) }),
       };
       return [
-        ...(i ? [] : int8QuantizeCalls(packed, at, { ...from, ...io })),
+        ...(i ? int8ArrangeCalls(packed, io) : int8QuantizeCalls(packed, at, { ...from, ...io })),
         ...int8ProductCalls(packed, at, { ...io, ...(i === links.length - 1 ? into : next) }),
       ];
     });
@@ -179,13 +186,11 @@ function packLayer(host: OperatorHost, layer: Checked, next: Checked | undefined
   const { rows, cols } = w;
   const weights = integersOf(w);
   checkSums(weights.weights, rows, cols, isStatic(input) ? 255 : 127, `layers[${i}].w`);
-  const { format, formats } = chooseInt8(host.info.isa, 'i16', weights.weights, rows, cols, columns, false);
-  // Panels come from the layer before as rows; the dense kernel reads even and odd ones apart.
-  const sparse = formats.csr! < formats.group4! ? 'csr' : 'group4';
+  const { format } = chooseInt8(host.info.isa, 'i16', weights.weights, rows, cols, columns, false);
   const after = next?.input as Affine | undefined;
   const output = activation?.input ?? after;
   const packed = packInt8(weights, rows, cols, {
-    ...{ format: i === 0 && format === 'dense' ? 'dense' : sparse, activations: 'i16', input, bias },
+    ...{ format: format as Int8Format, activations: 'i16', input, bias },
     ...(output && { output }),
   });
   return { packed, table: activation && after && int8Table(activation.f, activation.input, after, 'panels') };
