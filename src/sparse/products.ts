@@ -10,7 +10,7 @@ import { spmvCalls, spmvScratch } from '../kernel/spmv.ts';
 import { SPMM } from '../kernel/tiles.ts';
 import { packGemv } from '../pack/dense.ts';
 import { type PackedSpmm, packSpmm } from '../pack/spmm.ts';
-import { packSpmv, packSpmvHalf } from '../pack/spmv.ts';
+import { packSpmv, packSpmvHalf, type SpmvFormat } from '../pack/spmv.ts';
 import { packSpmvInt8Wide } from '../pack/spmv-int8.ts';
 import { checkArray } from './arguments.ts';
 import { Composite, type Operand, readOperand } from './composite.ts';
@@ -58,6 +58,18 @@ export interface Task extends Limits {
   readonly activations: Activations;
 }
 
+/** A matrix of few tokens, and how it runs. */
+interface Few {
+  readonly rows: number;
+  readonly cols: number;
+  readonly dense: Float32Array;
+  readonly halves?: () => Uint16Array;
+  readonly integers?: SparseMatrix;
+  readonly format: SpmvFormat | 'dense';
+  readonly half?: boolean;
+  readonly int8?: boolean;
+}
+
 /** What X is multiplied as. */
 export type Activations = 'float32' | 'int8' | 'uint7';
 
@@ -95,7 +107,7 @@ export class Products {
       const { calls, ...facts } = integerProduct(this.host.info.isa, w as SparseMatrix, places, options);
       return { ...facts, product: calls, finish: [] };
     }
-    if (columns <= FEW_TOKENS && (layout === 'tokens' || columns === 1) && !(w instanceof Composite)) {
+    if (columns <= FEW_TOKENS && (layout === 'tokens' || columns === 1)) {
       const few = this.few(w, bias, limits, x, y);
       if (few) return { ...few, product: few.calls, finish: [] };
     }
@@ -115,22 +127,36 @@ export class Products {
     return { ...facts, product, finish: unpackTokensCalls(out), io };
   }
 
-  /** Outputs in lanes, where that is faster. */
-  private few(
-    w: SparseMatrix | DenseMatrix,
-    bias: Float32Array | undefined,
-    limits: Limits,
-    x: number,
-    y: number,
-  ): Product | undefined {
+  /** Outputs in lanes, where that is faster: of a matrix, or of every factor of a product, one after the other. */
+  private few(w: Operand, bias: Float32Array | undefined, limits: Limits, x: number, y: number): Product | undefined {
+    const factors = w instanceof Composite ? (w.kind === 'product' ? w.parts : []) : [w];
+    const chosen = factors.map((part) => this.chooseFew(part));
+    if (!chosen.length || chosen.includes(undefined)) return undefined;
+    let from = x;
+    const made: Product[] = [];
+    for (let i = factors.length - 1; i >= 0; i--) {
+      const to = i ? this.memory.alloc(4 * factors[i].rows * this.columns) : y;
+      made.push(this.fewTokens(chosen[i]!, i ? undefined : bias, i ? OPEN : limits, from, to));
+      from = to;
+    }
+    return w instanceof Composite ? joined(w.kind, made) : made[0];
+  }
+
+  /** How so few tokens of a matrix run; undefined: in panels. */
+  private chooseFew(w: Operand): Few | undefined {
+    if (w instanceof Composite) return undefined;
     const { rows, cols } = w;
-    const { columns: tokens, host } = this;
     const dense = w instanceof SparseMatrix ? w.toDense() : w.data;
     const halves = w instanceof SparseMatrix ? finiteHalves(partsOf(w)) : undefined;
     const integers = w instanceof SparseMatrix && w.dtype === 'int8' ? w : undefined;
     const stored = halves ? 'float16' : integers && 'int8';
-    const { format, half, int8 } = chooseFew(host.info.isa, false, dense, rows, cols, tokens, stored);
-    if (format === 'panels') return undefined;
+    const { format, half, int8 } = chooseFew(this.host.info.isa, false, dense, rows, cols, this.columns, stored);
+    return format === 'panels' ? undefined : { rows, cols, dense, halves, integers, format, half, int8 };
+  }
+
+  private fewTokens(w: Few, bias: Float32Array | undefined, limits: Limits, x: number, y: number): Product {
+    const { rows, cols, dense, halves, integers, format, half, int8 } = w;
+    const tokens = this.columns;
     if (format === 'dense') {
       const packed = packGemv(dense, rows, cols, bias);
       const calls = gemvCalls(packed, this.memory.put(packed), { x, y, tokens, ...limits });
@@ -180,12 +206,7 @@ export class Products {
         col += part.cols;
       }
     }
-    return {
-      kernel: w.kind,
-      format: made.map((m) => m.format).join(' '),
-      weightBytes: made.reduce((n, m) => n + m.weightBytes, 0),
-      calls: made.flatMap((m) => m.calls),
-    };
+    return joined(w.kind, made);
   }
 
   private matrix(
@@ -208,6 +229,16 @@ export class Products {
     const packed = packSpmm(dense, rows, cols, SPMM.find((v) => v.name === variant)!, bias);
     return { packed, at: this.memory.put(packed) };
   }
+}
+
+/** What the parts of a composition make together, in turn. */
+function joined(kind: Composite['kind'], made: readonly Product[]): Product {
+  return {
+    kernel: kind,
+    format: made.map((m) => m.format).join(' '),
+    weightBytes: made.reduce((n, m) => n + m.weightBytes, 0),
+    calls: made.flatMap((m) => m.calls),
+  };
 }
 
 function checkActivations(activations: string, w: Operand): void {
