@@ -192,6 +192,7 @@ function csrTile<V, F>(
   while (n > 0) {
     if (inputs) {
       bring(x + 1, inputs);
+      // A second panel with this one, or, of 33 to 36 columns, again with the next.
       if (offsetof<V>() == 8 && n > 16) bring(x + xp + 1, inputs);
     }
     const live = ((n - 1) & 3) + 1;
@@ -226,13 +227,18 @@ export function f32_csr_spmm_16x1(
 }
 
 // Short rows: one at a time over many panels, its weights and offsets in registers, so that only X is loaded and no length is
-// guessed again for each tile. Zen 5, GFLOP/s of 32x1 and of this, Node 20, Node 24 relaxed: 64x32x12544 at 95 % zeros 22.1 -> 33.0,
-// 26.9 -> 34.8, at 90 % 33.5 -> 41.5, 38.2 -> 47.8; 192x32x784 at 90 % 37.6 -> 44.0, 40.9 -> 50.2; 384x64x196 at 95 % 36.1 -> 42.2,
-// 40.6 -> 44.7; 576x96x196 at 95 % 40.6 -> 40.6, 44.7 -> 46.5. Rows of more nonzeros take a tile at a time; where a fifth do, it loses.
+// guessed again for each tile. Zen 5 (unlike the rest of this file), GFLOP/s of 32x1 and of this, Node 20, Node 24 relaxed:
+//
+//     64x32x12544 at 90 % zeros   33.5 -> 41.5   38.2 -> 47.8      at 95 %   22.1 -> 33.0   26.9 -> 34.8
+//     192x32x784 at 90 %          37.6 -> 44.0   40.9 -> 50.2
+//     384x64x196 at 95 %          36.1 -> 42.2   40.6 -> 44.7
+//     576x96x196 at 95 %          40.6 -> 40.6   44.7 -> 46.5
+//
+// Rows of more nonzeros take a tile at a time; where a fifth do, it loses.
 // - A body for each length, eight times the same lines: 3-6 % faster than one that ends at an offset of 0.
 // - The branches that are never taken are needed here too, and must lead to where the sums are used: else V8 11.3 moves all
 //   multiplications behind the last of them, and spills what it loaded (192x32 35, 64x32 19).
-// - Lost: two panels a round (no faster), a function for each length (5-8 %), chunks of 128 lanes for wide rows (4-6 % at 96 inputs).
+// - Lost: two panels a round (no faster), a function for each length (5-8 %), chunks of 128 lanes (4-6 % at 96 inputs, 8 at 16).
 
 /** A row of N nonzeros, its quads at s, by the panels up to `end`; clamped (L). */
 // @ts-expect-error: decorator
@@ -373,7 +379,10 @@ function rowsChunk<L>(
   }
 }
 
-/** As f32_csr_spmm_32x1, which does what is left: columns that fill no pair of panels, and blocks of inputs after the first. */
+/**
+ * As f32_csr_spmm_32x1, which does what is left: fewer than 128 columns at the end, read ahead where asked for, and blocks of
+ * inputs after the first.
+ */
 export function f32_csr_spmm_256x1(
   x: usize, xp: usize, y: usize, yp: usize, yc: usize, columns: i32, s: usize, last: usize, min: f32, max: f32, how: i32,
 ): void {

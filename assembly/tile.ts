@@ -3,7 +3,6 @@
 //
 // V, C, S and D are the types N0..N8 below, whose offsetof is a number that the compiler's front end folds: what a variant
 // does not need is never emitted, and building takes a tenth of what inlined literal parameters cost.
-import { clamp, madd } from './isa';
 
 export class N0 {}
 export class N1 { a: u8; }

@@ -91,8 +91,9 @@ export const MAX_COLS = Math.floor(0xffffffff / ROW_BYTES);
 const REST: Readonly<Record<number, string>> = { 1: 'f32_csr_spmm_32x1', 2: 'f32_group2_spmm_16x2' };
 
 /**
- * The kernel of short rows takes the place of csr 32x1 where at most one row in LONG has more nonzeros than SHORT. With 5 % of the
- * rows longer (576x96x196 at 95 % zeros) it takes 1-3 % less, with 20 % (128x128x3136 at 95 %) 2-5 % more (assembly/csr.ts).
+ * The kernel of short rows takes the place of csr 32x1 where at most one row in LONG has more nonzeros than SHORT in the first block
+ * of inputs, the only one it does. With 5 % of the rows longer (576x96x196 at 95 % zeros) it takes 1-3 % less, with 20 %
+ * (128x128x3136 at 95 %) 2-5 % more (assembly/csr.ts).
  */
 const SHORT = 8;
 const LONG = 12;
@@ -315,8 +316,7 @@ export function packSpmm(
     }
     // Blocks that add to the first gain nothing.
     const short = variant.name === REST[1] && k0 === 0 && long * LONG <= count;
-    const main = c === variant.channels ? variant.name : REST[c];
-    const kernel = short ? SHORT_ROWS.name : main;
+    const kernel = short ? SHORT_ROWS.name : c === variant.channels ? variant.name : REST[c];
     segments.push({ kernel, row, rows: count, channels: c, from, to: from + bytes, input: k0, clamp: k1 === cols });
     at = Math.ceil(at / 16) * 16;
   }
