@@ -26,7 +26,7 @@ export function open(isa: Isa) {
         const int8 = () => {
           const q = quantizeWeights(weights, rows, cols);
           const { windows } = chooseInt8(isa, bits === 7 ? 'u7' : 'i16', q.weights, rows, cols, 1, true);
-          return packSpmvInt8(q, rows, cols, undefined, windows, 1);
+          return packSpmvInt8(q, rows, cols, undefined, windows);
         };
         const p = integers ? int8() : packSpmv(weights, rows, cols, format);
         const at = m.put(p.data);

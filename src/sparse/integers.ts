@@ -35,6 +35,8 @@ export interface IntegerPlaces {
 interface Options extends Limits {
   readonly activations: 'int8' | 'uint7';
   readonly bias: Float32Array | undefined;
+  /** See packSpmvInt8. */
+  readonly tries: number;
 }
 
 /** The least normal float32. */
@@ -88,7 +90,7 @@ export function plainPlaces(
 export function integerProduct(isa: Isa, w: SparseMatrix, at: IntegerPlaces, options: Options): Product {
   const { rows, cols } = w;
   const { columns, x, y } = at;
-  const { activations, bias, min, max } = options;
+  const { activations, bias, min, max, tries } = options;
   const input: Dynamic =
     activations === 'int8' ? { per: 'token', range: 'magnitude' } : { per: 'token', range: 'extremes', bits: 7 };
   const weights = integersOf(w);
@@ -97,7 +99,7 @@ export function integerProduct(isa: Isa, w: SparseMatrix, at: IntegerPlaces, opt
   const lanes = columns <= FEW_TOKENS && (at.layout === 'tokens' || columns === 1);
   const { format, windows } = chooseInt8(isa, kind, weights.weights, rows, cols, columns, lanes);
   if (format === 'window') {
-    const packed = packSpmvInt8(weights, rows, cols, bias, windows, 1);
+    const packed = packSpmvInt8(weights, rows, cols, bias, windows, tries);
     const scratch = at.memory.alloc(spmvScratch(packed, columns));
     const calls = spmvCalls(packed, at.memory.put(packed), { x, y, tokens: columns, scratch, min, max, input });
     return { kernel: packed.kernel, format, weightBytes: packed.bytes, calls };

@@ -57,8 +57,11 @@ export class SpmmOperator extends ProductOperator {
   protected readonly y: number;
   protected readonly work: () => void;
 
-  /** @internal Made by Engine.prepare. */
-  constructor(host: OperatorHost, w: Operand, options: PrepareOptions) {
+  /**
+   * @internal Made by Engine.prepare.
+   * @param once it runs once: packed in the shortest time, not for the shortest run
+   */
+  constructor(host: OperatorHost, w: Operand, options: PrepareOptions, once = false) {
     super(host);
     const task = readTask(w, options);
     const { rows, cols } = task.w;
@@ -71,7 +74,7 @@ export class SpmmOperator extends ProductOperator {
     try {
       this.x = this.memory.alloc(4 * cols * columns);
       this.y = this.memory.alloc(4 * rows * columns);
-      const plan = this.products.plan(task, this.x, this.y);
+      const plan = this.products.plan(task, this.x, this.y, once);
       this.kernel = plan.kernel;
       this.format = plan.format;
       this.weightBytes = plan.weightBytes;
@@ -96,7 +99,7 @@ export function spmm(
   checkOptions(options);
   const columns = options.columns ?? (cols ? x.length / cols : 0);
   if (!Number.isInteger(columns)) throw new ArgumentRangeError('x', `a multiple of ${cols} values`, x);
-  const operator = new SpmmOperator(host, w, { ...options, columns });
+  const operator = new SpmmOperator(host, w, { ...options, columns }, true);
   try {
     return operator.run(x, options.out);
   } finally {

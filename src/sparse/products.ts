@@ -96,14 +96,14 @@ export class Products {
     this.columns = columns;
   }
 
-  /** Y = clamp(W X + bias) for X at x and Y at y, in the layout of the task. */
-  plan({ w, bias, layout, min, max, activations }: Task, x: number, y: number): Plan {
+  /** Y = clamp(W X + bias) for X at x and Y at y, in the layout of the task. Run `once`, it is packed in the shortest time. */
+  plan({ w, bias, layout, min, max, activations }: Task, x: number, y: number, once = false): Plan {
     const { columns } = this;
     const { rows, cols } = w;
     const limits = { min, max };
     if (activations !== 'float32') {
       const places = { columns, layout, x, y, memory: this.memory };
-      const options = { ...limits, bias, activations };
+      const options = { ...limits, bias, activations, tries: once ? 1 : 8 };
       const { calls, ...facts } = integerProduct(this.host.info.isa, w as SparseMatrix, places, options);
       return { ...facts, product: calls, finish: [] };
     }
