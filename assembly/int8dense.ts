@@ -11,8 +11,8 @@
 // 111, 111, 109 -> 117, 119, 117 GOP/s, the same on V8 11.3 and 13.6. Where i32x4.dot_i16x8_s is three instructions (ARM), it is 6
 // in place of 8. In groups of 4 it would gain nothing: which inputs are multiplied differs from group to group.
 // - Two outputs at a time have 14 vectors in use. The branch that is never taken keeps V8 11.3 from hoisting all loads of a round.
-// - Lost: 12 columns by 2 outputs, sums in memory (2 % faster in V8 13.6, slower in 11.3, and for short rows; with a third pointer 8 %
-//   slower in 13.6), 8x3, 8x4 (spills), 16x2. Rows in blocks that stay in a cache: nothing, weights are read fast enough.
+// - Lost: 12 columns by 2 outputs, sums in memory (2 % faster in V8 13.6, slower in 11.3, and for short rows; with a third
+//   pointer 8 % slower in 13.6), 8x3, 8x4 (spills), 16x2. Rows in blocks that stay in a cache: nothing, weights are read fast enough.
 import { MORE, groupEnd, min_i32, outputStep } from './int8store';
 
 // @ts-expect-error: decorator

@@ -149,6 +149,15 @@ function whole(at: usize, least: v128, most: v128, n: f32, z: i32): void {
   return i16x8.max_s(i16x8.min_s(v, hi), lo);
 }
 
+/** Four rows of eight columns at q, even and odd rows apart. */
+// @ts-expect-error: decorator
+@inline function apart(q: usize, a: v128, b: v128, c: v128, d: v128): void {
+  v128.store(q, i16x8.shuffle(a, c, 0, 8, 1, 9, 2, 10, 3, 11));
+  v128.store(q, i16x8.shuffle(b, d, 0, 8, 1, 9, 2, 10, 3, 11), 16);
+  v128.store(q, i16x8.shuffle(a, c, 4, 12, 5, 13, 6, 14, 7, 15), 32);
+  v128.store(q, i16x8.shuffle(b, d, 4, 12, 5, 13, 6, 14, 7, 15), 48);
+}
+
 /**
  * Panels of 8 columns, yp bytes apart, inputs padded to a multiple of 4. at: the blocks of scales and zero points, lp apart.
  * lo, hi: limits of the quantised values less the zero point; n: 0 for scales that are given, below 0 for those of magnitudes;
@@ -215,10 +224,7 @@ function panelsQuantize<S>(
         v128.store(q, d, 48);
         q += 64;
       } else if (layout == EVEN_ODD) {
-        v128.store(q, i16x8.shuffle(a, c, 0, 8, 1, 9, 2, 10, 3, 11));
-        v128.store(q, i16x8.shuffle(b, d, 0, 8, 1, 9, 2, 10, 3, 11), 16);
-        v128.store(q, i16x8.shuffle(a, c, 4, 12, 5, 13, 6, 14, 7, 15), 32);
-        v128.store(q, i16x8.shuffle(b, d, 4, 12, 5, 13, 6, 14, 7, 15), 48);
+        apart(q, a, b, c, d);
         q += 64;
       } else {
         a = i8x16.narrow_i16x8_u(i16x8.add(a, z), i16x8.add(b, z));
@@ -351,10 +357,7 @@ export function i8_panels_apart(x: usize, xp: usize, columns: i32, inputs: i32):
         if (left < 3) c = d;
         if (left < 2) b = d;
       }
-      v128.store(q, i16x8.shuffle(a, c, 0, 8, 1, 9, 2, 10, 3, 11));
-      v128.store(q, i16x8.shuffle(b, d, 0, 8, 1, 9, 2, 10, 3, 11), 16);
-      v128.store(q, i16x8.shuffle(a, c, 4, 12, 5, 13, 6, 14, 7, 15), 32);
-      v128.store(q, i16x8.shuffle(b, d, 4, 12, 5, 13, 6, 14, 7, 15), 48);
+      apart(q, a, b, c, d);
     }
   }
 }

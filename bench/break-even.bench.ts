@@ -2,7 +2,7 @@
 // geomean over the shapes crosses 1. Options as for the other benches; --shapes narrows the list.
 import { VARIANTS } from '../src/kernel/variants.ts';
 import { ISAS, Machine, option } from './support/machine.ts';
-import { SHAPES, type Shape } from './support/shapes.ts';
+import { shapesOf } from './support/shapes.ts';
 import { prepare, pruned } from './support/spmm.ts';
 import { Clock, geomean } from './support/timing.ts';
 
@@ -21,7 +21,7 @@ for (const isa of ISAS) {
   const clock = new Clock(isa);
   const gains = new Map<string, number[]>();
   for (const family of families) {
-    for (const shape of SHAPES[family] ?? [family.split('x').map(Number) as unknown as Shape]) {
+    for (const shape of shapesOf(family)) {
       const [rows, cols] = shape;
       const fastest = (group: number, zeros: number) => {
         const machine = new Machine(isa);

@@ -4,15 +4,13 @@
 
 import { layer, normal, prepareInt8 } from './support/int8.ts';
 import { ISAS, Machine, option } from './support/machine.ts';
-import { SHAPES, type Shape } from './support/shapes.ts';
+import { shapesOf } from './support/shapes.ts';
 import { Clock, geomean } from './support/timing.ts';
 
 const ms = Number(option('ms', '60'));
 const levels = option('zeros', '0,0.8,0.9').split(',').map(Number);
 const formats = option('formats', 'dense,csr,group4').split(',') as ('dense' | 'csr' | 'group4')[];
-const shapes = option('shapes', 'transformer,mobilenetv1')
-  .split(',')
-  .flatMap((s) => SHAPES[s] ?? [s.split('x').map(Number) as unknown as Shape]);
+const shapes = option('shapes', 'transformer,mobilenetv1').split(',').flatMap(shapesOf);
 const range = option('range', 'magnitude') as 'magnitude' | 'extremes';
 
 for (const isa of ISAS) {

@@ -45,3 +45,7 @@ export const SHAPES: Record<string, readonly Shape[]> = {
     [768, 3072, 384],
   ],
 };
+
+/** The shapes of a family, or one written as 512x512x196. */
+export const shapesOf = (name: string): readonly Shape[] =>
+  SHAPES[name] ?? [name.split('x').map(Number) as unknown as Shape];

@@ -4,7 +4,7 @@ import { spmmCalls } from '../../src/kernel/spmm.ts';
 import { VARIANTS, type Variant } from '../../src/kernel/variants.ts';
 import { packSpmm } from '../../src/pack/spmm.ts';
 import { ISAS, type Isa, Machine, option, rng } from './machine.ts';
-import { SHAPES, type Shape } from './shapes.ts';
+import { type Shape, shapesOf } from './shapes.ts';
 import { Clock, geomean } from './timing.ts';
 
 const LANES = 16;
@@ -93,9 +93,7 @@ export function benchSpmm(formats: readonly string[], density: number, group: nu
   const ms = Number(option('ms', '100'));
   const shapes = option('shapes', 'mobilenetv1,mobilenetv2,transformer')
     .split(',')
-    .flatMap((s) =>
-      (SHAPES[s] ?? [s.split('x').map(Number) as unknown as Shape]).map((shape) => ({ family: s, shape })),
-    );
+    .flatMap((s) => shapesOf(s).map((shape) => ({ family: s, shape })));
   const variants = VARIANTS.filter((v) => v.op === 'spmm' && formats.includes(v.format!) && v.name.includes(only));
   if (!variants.length) return rates;
   const out: Row[] = [];

@@ -212,8 +212,9 @@ export function measure(
           max: Number.POSITIVE_INFINITY,
         });
         const run = () => {
-          // Not csr's kernel of short rows, which has no costs: rows of 3 nonzeros are predicted up to a quarter too slow. With their
-          // true time csr would be taken where groups of 2 are 10 % faster (96x16x12544 at 80 % in groups), as these are predicted too slow.
+          // Not csr's kernel of short rows, which has no costs: rows of 3 nonzeros are predicted up to a quarter too slow. With
+          // their true time csr would be taken where groups of 2 are 10 % faster (96x16x12544 at 80 % in groups), which are
+          // predicted too slow as well.
           for (const c of calls) engine.kernels[v.name](...c.args);
         };
         return { run, early: Number.POSITIVE_INFINITY, best: Number.POSITIVE_INFINITY };

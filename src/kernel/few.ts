@@ -75,8 +75,8 @@ const LAYOUT = 0.9;
  * @param denseOnly leaves the sparse formats out; without a zero they are out anyway
  * @param tokens 1 to {@link FEW_TOKENS}
  * @param stored `int8`: with a scale a row. `float16`: finite halves; groups of 16 may keep them so, where a sparse format wins. Who
- *   stores halves has more weights than caches hold, so all formats are taken to come from memory (3072x768, one token, 100 layers in turn, simd128:
- *   f32 72 us, f16 58 at 80 %, relaxed 72 and 44; 137 and 126 at 70 %; 278 and 285 at 50 %, in half the bytes; without zeros
+ *   stores halves has more weights than caches hold, so all formats are taken to come from memory (3072x768, one token, 100
+ *   layers in turn, simd128: f32 72 us, f16 58 at 80 %, relaxed 72 and 44; 137 and 126 at 70 %; 278 and 285 at 50 %, in half the bytes; without zeros
  *   423 and 440, relaxed 320 and 390. The same layer again and again, at 80 %: 30 and 55)
  */
 export function chooseFew(

@@ -36,7 +36,7 @@ interface Options extends Limits {
   readonly activations: 'int8' | 'uint7';
   readonly bias: Float32Array | undefined;
   /** See packSpmvInt8. */
-  readonly tries: number;
+  readonly tries?: number;
 }
 
 /** The least normal float32. */

@@ -103,7 +103,7 @@ export class Products {
     const limits = { min, max };
     if (activations !== 'float32') {
       const places = { columns, layout, x, y, memory: this.memory };
-      const options = { ...limits, bias, activations, tries: once ? 1 : 8 };
+      const options = { ...limits, bias, activations, ...(once && { tries: 1 }) };
       const { calls, ...facts } = integerProduct(this.host.info.isa, w as SparseMatrix, places, options);
       return { ...facts, product: calls, finish: [] };
     }
@@ -130,13 +130,18 @@ export class Products {
   /** Outputs in lanes, where that is faster: of a matrix, or of every factor of a product, one after the other. */
   private few(w: Operand, bias: Float32Array | undefined, limits: Limits, x: number, y: number): Product | undefined {
     const factors = w instanceof Composite ? (w.kind === 'product' ? w.parts : []) : [w];
-    const chosen = factors.map((part) => this.chooseFew(part));
-    if (!chosen.length || chosen.includes(undefined)) return undefined;
+    const chosen: Few[] = [];
+    for (const part of factors) {
+      const few = this.chooseFew(part);
+      if (!few) return undefined;
+      chosen.push(few);
+    }
+    if (!chosen.length) return undefined;
     let from = x;
     const made: Product[] = [];
     for (let i = factors.length - 1; i >= 0; i--) {
       const to = i ? this.memory.alloc(4 * factors[i].rows * this.columns) : y;
-      made.push(this.fewTokens(chosen[i]!, i ? undefined : bias, i ? OPEN : limits, from, to));
+      made.push(this.fewTokens(chosen[i], i ? undefined : bias, i ? OPEN : limits, from, to));
       from = to;
     }
     return w instanceof Composite ? joined(w.kind, made) : made[0];

@@ -9,7 +9,7 @@ import { packSpmv } from '../../pack/spmv.ts';
 import { sizeOf } from '../../tensor.ts';
 import type { Node } from '../ir.ts';
 import { geometry } from '../place.ts';
-import { chosenFacts, matrix } from './matrix.ts';
+import { choiceFacts, chosenFacts, matrix } from './matrix.ts';
 import { type Clamp, f32Constant, idOf, type LowerContext, type Lowered, OPEN, type Rule } from './types.ts';
 
 /** y[tokens][rows] = x[tokens][cols] W^T + bias, W [rows][cols]. */
@@ -73,14 +73,8 @@ export function oneToken(input: string, out: string, l: Linear, clamp: Clamp, ct
   if (format === 'panels') return manyTokens(input, out, l, clamp, ctx);
   const common = {
     format,
-    flops: 2 * (rows * cols - choice.zeros) * tokens,
-    denseFlops: 2 * rows * cols * tokens,
-    sparsity: rows * cols ? choice.zeros / (rows * cols) : 0,
-    predictedMs: choice.ns / 1e6,
-    predictedDenseMs: choice.denseNs / 1e6,
-    predictedFormatsMs: Object.fromEntries(Object.entries(choice.formats).map(([f, ns]) => [f, ns / 1e6])),
-    predictedGroupedMs: choice.groupedNs / 1e6,
     groupSize: 16 as const,
+    ...choiceFacts(choice, rows, cols, tokens),
     reads: [{ name: input, layout: 0 as const }],
     writes: [{ name: out, layout: 0 as const }],
   };

@@ -50,20 +50,35 @@ export function chosenFacts(
   m: Pick<Matrix, 'choice' | 'rows' | 'cols' | 'columns'> & { packed: Pick<PackedSpmm, 'bytes' | 'variant'> },
   times: number,
 ): StepFacts {
-  const { choice, rows, cols, columns } = m;
+  const { choice, rows, cols, columns, packed } = m;
+  return {
+    kernel: packed.variant,
+    format: choice.format,
+    weightBytes: packed.bytes,
+    groupSize: 4,
+    ...choiceFacts(choice, rows, cols, columns, times),
+  };
+}
+
+/** Work and predicted times of a choice for a matrix [rows][cols] by so many columns, applied `times` times. */
+export function choiceFacts(
+  choice: Pick<Choice, 'zeros' | 'ns' | 'denseNs' | 'groupedNs'> & {
+    readonly formats: Readonly<Record<string, number>>;
+  },
+  rows: number,
+  cols: number,
+  columns: number,
+  times = 1,
+): Omit<StepFacts, 'kernel'> {
   const work = 2 * columns * times;
   const ms = (ns: number) => (ns * times) / 1e6;
   return {
-    kernel: m.packed.variant,
-    format: choice.format,
     flops: work * (rows * cols - choice.zeros),
     denseFlops: work * rows * cols,
     sparsity: rows * cols ? choice.zeros / (rows * cols) : 0,
-    weightBytes: m.packed.bytes,
     predictedMs: ms(choice.ns),
     predictedDenseMs: ms(choice.denseNs),
     predictedFormatsMs: Object.fromEntries(Object.entries(choice.formats).map(([format, ns]) => [format, ms(ns)])),
     predictedGroupedMs: ms(choice.groupedNs),
-    groupSize: 4,
   };
 }
